@@ -1,0 +1,142 @@
+"""Makes what the store keeps of a new challenge: generation, code, digest, sealed parts."""
+
+from __future__ import annotations
+
+import secrets
+
+from otpsvc.challenge import NO_DESTINATION, Flag, Record
+from otpsvc.code import random_code
+from otpsvc.hashpool import Cost, HashPool, new_salt, slow_digest
+from otpsvc.keyring import Keyring
+from otpsvc.letter import derived, destination, seal_code, seal_personal, shape
+from otpsvc.request import CreateRequest
+from otpsvc.store import Creation, Once, Resend
+from otpsvc.tenant import PURPOSES, TTL_CAP, Tenant
+from otpsvc.view import Personal
+
+#: Numbers of address kinds in records; kinds of third parties count as 255.
+KINDS = {"": 0, "email": 1, "phone": 2, "any": 3}
+
+
+class Maker:
+    """`pool` and `cost` are for slow hashes."""
+
+    def __init__(self, keyring: Keyring, pool: HashPool, cost: Cost) -> None:
+        self._keyring = keyring
+        self._pool = pool
+        self._cost = cost
+
+    async def creation(
+        self,
+        tenant: Tenant,
+        request: CreateRequest,
+        *,
+        kind: str,
+        to: str,
+        supplied: str,
+        n: str,
+        op: bytes,
+        once: Once | None,
+        lease: int,
+    ) -> tuple[Creation, str]:
+        """A creation and its code ("" without an address). Raises: HashPoolFull."""
+        keyring, gen = self._keyring, secrets.token_bytes(16)
+        slow = tenant.codes.hash == "argon2id"
+        form = shape(tenant.codes.length, tenant.codes.alphabet)
+        dest = destination(keyring, to) if to else NO_DESTINATION
+        code, digest, salt, body = "", b"", b"", b""
+        if to:
+            code = supplied or self._new_code(tenant, request.id, gen, form)
+            digest, salt = await self._digest(tenant.name, request.id, code, slow=slow)
+            if supplied or slow:
+                body = seal_code(keyring, code, tenant.name, n, dest)
+        personal = Personal(
+            id=request.id,
+            to=to,
+            provider=request.provider,
+            shape=form,
+            extra=request.extra,
+            locale=request.locale,
+            channel_description=request.channel_description,
+            address_description=request.address_description,
+        )
+        creation = Creation(
+            tenant=tenant.name,
+            n=n,
+            op=op,
+            gen=gen,
+            kid=keyring.active.kid,
+            purpose=PURPOSES.index(request.purpose),
+            flags=_flags(tenant, request, slow=slow, supplied=bool(supplied)),
+            kind=KINDS.get(kind, 255),
+            dest=dest,
+            digest=digest,
+            salt=salt,
+            route=request.provider if to else "",
+            ttl=request.ttl * 1000,
+            cap=TTL_CAP[request.purpose] * 1000,
+            max_attempts=request.max_attempts,
+            max_sends=request.max_sends,
+            waits=tenant.limits.waits if tenant.limits.enabled else (),
+            blob=seal_personal(keyring, personal, tenant.name, n),
+            body=body,
+            sends=tenant.limits.sends if tenant.limits.enabled else None,
+            once=once,
+            lease=lease,
+        )
+        return creation, code
+
+    async def resend(
+        self, tenant: Tenant, n: str, op: bytes, record: Record, personal: Personal, *, lease: int
+    ) -> Resend:
+        """The same code again; with a slow hash, which hides the old one, a new code. Raises: HashPoolFull."""
+        resend = Resend(
+            tenant=tenant.name,
+            n=n,
+            op=op,
+            waits=tenant.limits.waits if tenant.limits.enabled else (),
+            sends=tenant.limits.sends if tenant.limits.enabled else None,
+            lease=lease,
+            gen=record.gen,
+        )
+        if not record.slow_hash:
+            return resend
+        keyring = self._keyring
+        code = random_code(tenant.codes.length, tenant.codes.alphabet)
+        digest, salt = await self._digest(tenant.name, personal.id, code, slow=True)
+        return Resend(
+            tenant=resend.tenant,
+            n=n,
+            op=op,
+            waits=resend.waits,
+            sends=resend.sends,
+            lease=lease,
+            gen=record.gen,
+            new_gen=secrets.token_bytes(16),
+            kid=keyring.active.kid,
+            digest=digest,
+            salt=salt,
+            body=seal_code(keyring, code, tenant.name, n, record.dest),
+            blob=seal_personal(keyring, personal, tenant.name, n),
+        )
+
+    def _new_code(self, tenant: Tenant, id: str, gen: bytes, form: int) -> str:
+        if tenant.codes.hash == "argon2id":
+            return random_code(tenant.codes.length, tenant.codes.alphabet)
+        return derived(self._keyring.active, tenant.name, id, gen, form)
+
+    async def _digest(self, tenant: str, id: str, code: str, *, slow: bool) -> tuple[bytes, bytes]:
+        keyed = self._keyring.code_digest(self._keyring.active, tenant, id, code)
+        if not slow:
+            return keyed, b""
+        salt = new_salt(self._cost)
+        return await self._pool.run(slow_digest, keyed, salt), salt
+
+
+def _flags(tenant: Tenant, request: CreateRequest, *, slow: bool, supplied: bool) -> int:
+    return int(
+        (Flag.TRUSTED if request.trusted else 0)
+        | (Flag.SLOW_HASH if slow else 0)
+        | (Flag.SUPPLIED if supplied else 0)
+        | (Flag.CALLBACK if tenant.callback_url else 0)
+    )

@@ -1,0 +1,299 @@
+"""Hands messages over: one message by one route, with its retries, fallback, limits and news.
+
+A worker claims only what it can begin at once, holds it by a lease that it renews while
+the channel works, and says in the end what came of it. What a far end's answer means
+for the message is decided in `outcome.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from otpsvc.channel import Channel
+from otpsvc.errors import Busy, KeyringError, Refused, RequestError, StoreUnavailable, Unavailable, Uncertain
+from otpsvc.message import Lane, Message
+from otpsvc.outcome import MOST_DOUBTS, Result, Step, next_event_step, next_step
+from otpsvc.pending import Pending
+from otpsvc.store import Claimed, Store
+
+#: Milliseconds a worker holds a message without a sign of life.
+LEASE: Final = 5000
+#: Seconds between two signs of life, and between two looks at every queue.
+BEAT: Final = 1.5
+POLL: Final = 1.0
+
+
+class Route(Struct, frozen=True):
+    """An ordered list of channels under one name; a channel alone is a route of one."""
+
+    name: str
+    channels: tuple[tuple[str, Channel], ...]
+
+    @property
+    def slots(self) -> int:
+        """Messages on their way at the same time."""
+        return int(self.channels[0][1].config.concurrency)
+
+    @property
+    def rate(self) -> float:
+        """Messages a second; 0: no limit."""
+        return float(self.channels[0][1].config.rate)
+
+
+class News(Struct, frozen=True):
+    """What became of one attempt, for logs and metrics: no address, no text.
+
+    `final` is the message's state when this attempt ended it, else "". `seconds` is how
+    long the attempt took.
+    """
+
+    tenant: str
+    route: str
+    channel: str
+    lane: Lane
+    message: str
+    result: Result
+    reason: str
+    final: str
+    seconds: float
+
+
+class Ended(Struct, frozen=True):
+    """Messages that came to their deadline in the queue, or whose challenge a store restart made void."""
+
+    tenant: str
+    route: str
+    lane: Lane
+    count: int
+
+
+class Outcome(Struct, frozen=True):
+    """Of one attempt. `retry_after` in seconds."""
+
+    result: Result
+    reason: str = ""
+    retry_after: float | None = None
+
+
+class Courier:
+    """Serves the queues of its routes until stopped.
+
+    `compose` makes the message of a claimed record; `tenants` gives the names whose
+    queues are looked at; `news` is told of every attempt and must not block.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        routes: Mapping[str, Route],
+        *,
+        compose: Callable[[Claimed], Message],
+        tenants: Callable[[], Iterable[str]],
+        news: Callable[[News | Ended], None] = lambda _: None,
+    ) -> None:
+        self.store = store
+        self.compose = compose
+        self._tenants = tenants
+        self._news = news
+        self._pending = {name: Pending(r.name, r.slots, r.rate) for name, r in routes.items()}
+        self._routes = dict(routes)
+        self._loops: list[asyncio.Task[None]] = []
+        self._sending: set[asyncio.Task[None]] = set()
+        self._open = False
+
+    def start(self) -> None:
+        """Begin to serve; must be called inside the running loop."""
+        self._open = True
+        self._loops = [asyncio.create_task(self._serve(pending)) for pending in self._pending.values()]
+
+    async def stop(self, grace: float = 10.0) -> None:
+        """Claim no more and wait `grace` seconds for what is on its way; its lease frees the rest."""
+        self._open = False
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=grace)
+        for task in list(self._sending):
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+
+    def wake(self, tenant: str, route: str, lane: Lane) -> None:
+        """Something is due there."""
+        if pending := self._pending.get(route):
+            pending.add(tenant, lane)
+
+    def lease(self, tenant: str, route: str) -> int:
+        """Keep a place for a code that a caller claims in its own step: milliseconds, or 0: queue it."""
+        pending = self._pending.get(route)
+        if not self._open or pending is None or not pending.takes():
+            return 0
+        pending.begin(tenant, "otp")
+        return LEASE
+
+    def give_back(self, tenant: str, route: str) -> None:
+        """A place that `lease` kept is not needed."""
+        self._pending[route].end(tenant, "otp")
+
+    def take(self, claimed: Claimed) -> None:
+        """Send what was claimed for a place that `lease` kept."""
+        task = asyncio.create_task(self._hand(claimed))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    @property
+    def in_flight(self) -> int:
+        """Messages on their way now."""
+        return len(self._sending)
+
+    async def _serve(self, pending: Pending) -> None:
+        next_poll = 0.0
+        while True:
+            # Marks may never end under load: the look at every queue has its own clock.
+            if time.monotonic() >= next_poll:
+                pending.add_some(self._tenants())
+                next_poll = time.monotonic() + POLL
+            await pending.until_due(max(0.0, next_poll - time.monotonic()))
+            try:
+                await self._claim_due(pending)
+            except StoreUnavailable:
+                await asyncio.sleep(0.2 + 0.3 * random.random())
+
+    async def _claim_due(self, pending: Pending) -> None:
+        for lane, tenant in pending.pop_due():
+            limit = pending.room(tenant, lane)
+            if limit <= 0:
+                pending.hold(tenant, lane)
+                continue
+            batch = await self.store.claim(tenant, pending.route, lane, limit=limit, lease=LEASE)
+            for claimed in batch.taken:
+                pending.begin(tenant, lane)
+                self.take(claimed)
+            if batch.ended:
+                self._news(Ended(tenant, pending.route, lane, batch.ended))
+            if len(batch.taken) >= limit:
+                pending.add(tenant, lane)
+            elif batch.next_due >= 0:
+                pending.add_later(tenant, lane, (batch.next_due - batch.now) / 1000)
+
+    async def _hand(self, claimed: Claimed) -> None:
+        pending = self._pending[claimed.route]
+        try:
+            with contextlib.suppress(StoreUnavailable):
+                await self._deliver(claimed)
+        finally:
+            pending.end(claimed.tenant, claimed.lane)
+
+    async def _deliver(self, claimed: Claimed) -> None:
+        record, channels = claimed.record, self._routes[claimed.route].channels
+        way = min(record.way, len(channels) - 1)
+        name, channel = channels[way]
+        began = time.monotonic()
+        if record.uncertain > MOST_DOUBTS:
+            outcome = Outcome("uncertain", "workers died")
+        else:
+            outcome = await self._attempt(channel, claimed)
+        step = self._step(claimed, outcome, way)
+        self._news(
+            News(
+                tenant=claimed.tenant,
+                route=claimed.route,
+                channel=name,
+                lane=claimed.lane,
+                message=claimed.n,
+                result=outcome.result,
+                reason=outcome.reason,
+                final=step.state.value if step.state else "",
+                seconds=time.monotonic() - began,
+            )
+        )
+        await self._record(claimed, step)
+
+    def _step(self, claimed: Claimed, outcome: Outcome, way: int) -> Step:
+        record, left = claimed.record, claimed.seconds_left()
+        if claimed.lane == "event":
+            return next_event_step(
+                outcome.result, outcome.reason, tries=record.tries, left=left, retry_after=outcome.retry_after
+            )
+        return next_step(
+            outcome.result,
+            outcome.reason,
+            channels=[channel.config for _, channel in self._routes[claimed.route].channels],
+            way=way,
+            tries=record.tries,
+            doubts=record.uncertain,
+            left=left,
+            retry_after=outcome.retry_after,
+        )
+
+    async def _record(self, claimed: Claimed, step: Step) -> None:
+        if step.state is not None:
+            await self.store.finish(
+                claimed, state=step.state, way=step.way, reason=step.reason, uncertain=step.uncertain
+            )
+            return
+        said = await self.store.later(
+            claimed, delay=int(step.delay * 1000), way=step.way, reason=step.reason, uncertain=step.uncertain
+        )
+        if said == "ok":
+            self._pending[claimed.route].add_later(claimed.tenant, claimed.lane, step.delay)
+
+    async def _attempt(self, channel: Channel, claimed: Claimed) -> Outcome:
+        """One call of the channel under its time limit, with signs of life while it lasts."""
+        limit = min(float(channel.config.timeout), claimed.seconds_left())
+        if limit <= 0:
+            return Outcome("unavailable", "deadline")
+        beats = _Beats(self.store, claimed)
+        try:
+            async with asyncio.timeout(limit):
+                await channel.send(self.compose(claimed))
+        except Refused as error:
+            return Outcome("refused", error.reason)
+        except Unavailable as error:
+            return Outcome("unavailable", error.reason, error.retry_after)
+        except Uncertain as error:
+            return Outcome("uncertain", error.reason)
+        except TimeoutError:
+            # The far end may have it: the channel was cut off in the middle.
+            return Outcome("uncertain", "timed out")
+        except (Busy, KeyringError):
+            return Outcome("unavailable", "its key is not offered here")
+        except RequestError:
+            return Outcome("refused", "its text cannot be rendered")
+        except Exception as error:  # a bug of a channel must not stop the others
+            return Outcome("unavailable", f"bug: {type(error).__name__}")
+        finally:
+            beats.stop()
+        return Outcome("sent")
+
+
+class _Beats:
+    """Renews a lease every BEAT seconds; costs nothing for a send that is quicker."""
+
+    def __init__(self, store: Store, claimed: Claimed) -> None:
+        self._store = store
+        self._claimed = claimed
+        self._task: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(BEAT, self._begin)
+
+    def _begin(self) -> None:
+        self._task = asyncio.create_task(self._beat())
+
+    async def _beat(self) -> None:
+        while True:
+            # A lost or ended message cannot be called back from the channel; its outcome is ignored.
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.beat(self._claimed, lease=LEASE)
+            await asyncio.sleep(BEAT)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()

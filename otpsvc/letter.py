@@ -1,0 +1,206 @@
+"""Makes the message of a claimed record: opens what is sealed, derives the code, renders the text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Raw, Struct
+
+from otpsvc.address import canonical
+from otpsvc.challenge import EventMeta, Record, unpack_event
+from otpsvc.code import ALPHABETS, Alphabet, derived_code
+from otpsvc.errors import KeyringError
+from otpsvc.keyring import Key, Keyring, lp
+from otpsvc.message import Message
+from otpsvc.render import Templates, render
+from otpsvc.store import Claimed
+from otpsvc.tenant import Tenant, Texts
+from otpsvc.token import same
+from otpsvc.view import Personal
+
+_SHAPES = tuple(ALPHABETS)
+_EVENT_TYPES = {"v": "verified", "l": "locked", "x": "expired", "f": "failed", "r": "failed"}
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Personal).decode
+
+
+class Way(Struct, frozen=True):
+    """What a letter must know of a route: the kind of its addresses, its own texts."""
+
+    kind: str
+    texts: Texts
+
+
+def shape(length: int, alphabet: Alphabet) -> int:
+    """A code's form as one number, see `Personal.shape`."""
+    return length * 10 + _SHAPES.index(alphabet)
+
+
+def derived(key: Key, tenant: str, id: str, gen: bytes, form: int) -> str:
+    """The code of a generation. It is stored nowhere: whoever holds key and generation makes it again."""
+    return derived_code(key.subkey("derive"), lp(tenant, id, gen), form // 10, _SHAPES[form % 10])
+
+
+def seal_personal(keyring: Keyring, personal: Personal, tenant: str, n: str) -> bytes:
+    """Bound to the record; to its destination by the digest that `destination` gives."""
+    return keyring.seal(_encode(personal), "blob", tenant, n)
+
+
+def open_personal(keyring: Keyring, blob: bytes, tenant: str, n: str) -> Personal:
+    """Raises: KeyNotOffered, KeyringError."""
+    return _decode(keyring.unseal(blob, "blob", tenant, n))
+
+
+def destination(keyring: Keyring, to: str) -> bytes:
+    """What stands for an address in records, budgets and guards."""
+    return keyring.digest("dest", canonical(to))
+
+
+def seal_code(keyring: Keyring, code: str, tenant: str, n: str, dest: bytes) -> bytes:
+    """For codes that cannot be derived; kept only until the message has ended."""
+    return keyring.seal(code.encode(), "body", tenant, n, dest)
+
+
+class Letters:
+    """Composes for every tenant and route. `tenants` is asked anew each time: it may be reloaded."""
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        tenants: Callable[[], Mapping[str, Tenant]],
+        ways: Mapping[str, Way],
+        *,
+        root_url: str,
+    ) -> None:
+        self._keyring = keyring
+        self._tenants = tenants
+        self._ways = ways
+        self._root_url = root_url
+        self._templates: dict[tuple[str, str, str], Templates] = {}
+
+    def forget(self) -> None:
+        """Templates may have changed."""
+        self._templates.clear()
+
+    def compose(self, claimed: Claimed) -> Message:
+        """Raises: KeyNotOffered, KeyringError, BadRequest (a text that cannot be sent)."""
+        if claimed.challenge is not None:
+            return self.code_message(claimed, claimed.challenge)
+        if claimed.lane == "event":
+            return self._event(claimed)
+        raise KeyringError("a raw message of a kind that this version does not know")
+
+    def code_message(
+        self, claimed: Claimed, record: Record, personal: Personal | None = None, code: str = ""
+    ) -> Message:
+        """The message that carries a code; who has its content at hand passes it."""
+        tenant, keyring = claimed.tenant, self._keyring
+        if personal is None:
+            personal = open_personal(keyring, record.blob, tenant, claimed.n)
+            if not same(destination(keyring, personal.to), record.dest):
+                raise KeyringError("a record's address is not the one its code was made for")
+        if not code and record.body:
+            code = keyring.unseal(record.body, "body", tenant, claimed.n, record.dest).decode()
+        elif not code:
+            code = derived(keyring.key(record.kid), tenant, personal.id, record.gen, personal.shape)
+        seconds = max(1, int(claimed.left))
+        owner = self._tenants().get(tenant) or Tenant(name=tenant)
+        locale = personal.locale or owner.locale
+        words = render(
+            self._texts(owner, claimed.route, locale),
+            {
+                "code": code,
+                "to": personal.to,
+                "title": owner.title or owner.name,
+                "minutes": seconds // 60,
+                "seconds": seconds,
+                "url": "",
+                "id": personal.id,
+                "purpose": record.purpose,
+                "locale": locale,
+                "provider": personal.provider,
+            },
+            address_kind_name=self._ways[claimed.route].kind,
+        )
+        return Message(
+            id=f"{claimed.n}.{record.gen.hex()[:8]}.{record.sends}",
+            to=personal.to,
+            text=words.text,
+            subject=words.subject,
+            html=words.html,
+            code=code,
+            expires=record.deadline / 1000,
+            tenant=tenant,
+            locale=locale,
+            record=_record(tenant, record, personal, code, seconds),
+        )
+
+    def _texts(self, tenant: Tenant, route: str, locale: str) -> Templates:
+        known = self._templates.get((tenant.name, route, locale))
+        if known is None:
+            layers = (tenant.templates, self._ways[route].texts)
+            known = Templates(*layers, locale=locale, origins=tenant.origins, root_url=self._root_url)
+            # `locale` comes from requests: what people make up must not fill the memory.
+            if len(self._templates) < 1000:
+                self._templates[tenant.name, route, locale] = known
+        return known
+
+    def _event(self, claimed: Claimed) -> Message:
+        message = claimed.message
+        assert message is not None
+        meta = unpack_event(message.meta)
+        personal = open_personal(self._keyring, message.body, claimed.tenant, meta.challenge)
+        body = event_body(claimed.tenant, meta, personal)
+        return Message(
+            id=f"evt_{claimed.n}", to="", text=body, expires=message.deadline / 1000, tenant=claimed.tenant
+        )
+
+
+def event_body(tenant: str, meta: EventMeta, personal: Personal) -> str:
+    """The JSON that a tenant's callback gets: no code, no address."""
+    word = _EVENT_TYPES[meta.kind]
+    return msgspec.json.encode(
+        {
+            "type": f"otp.{word}",
+            "timestamp": datetime.fromtimestamp(meta.at / 1000, UTC).isoformat(timespec="milliseconds"),
+            "data": {
+                "namespace": tenant,
+                "id": personal.id,
+                "gen": meta.gen.hex(),
+                "state": word,
+                "purpose": meta.purpose,
+                "provider": personal.provider,
+                "extra": Raw(personal.extra or b"{}"),
+                "attempts": meta.attempts,
+                "generate": meta.sends,
+                "message": {
+                    "state": meta.message_state,
+                    "uncertain": meta.uncertain,
+                    "reason": "store_restarted" if meta.kind == "r" else meta.reason,
+                },
+            },
+        }
+    ).decode()
+
+
+def _record(tenant: str, record: Record, personal: Personal, code: str, seconds: int) -> dict[str, object]:
+    """otpgateway's record, for the channels whose wire carries it."""
+    return {
+        "namespace": tenant,
+        "id": personal.id,
+        "to": personal.to,
+        "channel_description": personal.channel_description,
+        "address_description": personal.address_description,
+        "extra": Raw(personal.extra or b"{}"),
+        "provider": personal.provider,
+        "otp": code,
+        "max_attempts": record.max_attempts,
+        "attempts": record.attempts,
+        "generate": record.sends,
+        "max_generate": record.max_sends,
+        "closed": False,
+        "ttl": seconds,
+        "purpose": record.purpose,
+    }

@@ -1,0 +1,1 @@
+"""The places where state is kept, and the ways to reach them."""

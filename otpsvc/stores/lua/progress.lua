@@ -1,0 +1,58 @@
+-- What a worker says of a message that it holds: still on it, may I send, later, done.
+-- KEYS: record, clock, due
+-- ARGV: run, est, seen, T, member, fence, generation ('' for messages), action,
+--       due or lease (ms), way, reason, state, uncertain (0 or 1), waits off
+-- Answer: {outcome, now, epoch}; outcome `lost` when the lease, generation or record is gone
+local T, member, fence, gen, action = ARGV[4], ARGV[5], num(ARGV[6]), ARGV[7], ARGV[8]
+local ms, way, reason, state, doubt = num(ARGV[9]), num(ARGV[10]), ARGV[11], num(ARGV[12]), num(ARGV[13])
+local now, epoch = clock(KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+local challenge, n = string.sub(member, 1, 1) == 'c', string.sub(member, 2)
+local r = challenge and load_challenge(KEYS[1]) or (not challenge and load_message(KEYS[1])) or nil
+if not r or r.fence ~= fence or r.mstate ~= SENDING then return { 'lost', now, epoch } end
+if challenge and r.gen ~= gen then return { 'lost', now, epoch } end
+
+local function save()
+  if challenge then save_challenge(KEYS[1], r, now) else save_message(KEYS[1], r, now, 86400000) end
+end
+
+-- A doubt is kept even when the challenge was closed in the meantime.
+if doubt == 1 and r.uncertain < 255 then r.uncertain = r.uncertain + 1 end
+
+if action == 'finish' then
+  r.mstate, r.reason, r.body, r.way = state, reason, '', way
+  redis.call('ZREM', KEYS[3], member)
+  if challenge then
+    if state == M_FAILED then
+      -- A failed send starts no wait.
+      r.wait = now
+      if r.state == OPEN and r.epoch == epoch and now < r.deadline then
+        r.state = FAILED
+        event(T, n, r, 'f', now)
+      end
+    end
+  elseif r.kind == EVENT and state == SENT then
+    redis.call('SET', KEYS[1], 'x', 'PX', 3600000)
+    return { 'ok', now, epoch }
+  end
+  save()
+  return { 'ok', now, epoch }
+end
+
+local ended = now >= r.deadline
+if challenge then ended = ended or r.epoch ~= epoch or (r.state ~= OPEN and r.state ~= FAILED) end
+if ended then
+  redis.call('ZREM', KEYS[3], member)
+  r.mstate, r.body = M_EXPIRED, ''
+  r.reason = (challenge and r.epoch ~= epoch and 'store_restarted') or (now >= r.deadline and 'deadline') or 'closed'
+  save()
+  return { 'ended', now, epoch }
+end
+if action == 'later' then
+  if way ~= r.way then r.tries = 0 end
+  r.mstate, r.due, r.way, r.reason = QUEUED, now + ms, way, reason
+else
+  r.due = now + ms
+end
+redis.call('ZADD', KEYS[3], r.due, member)
+save()
+return { 'ok', now, epoch }

@@ -1,0 +1,29 @@
+-- Takes one place in every sliding window of every guard, or in none.
+-- One key: the stamps (ms) of a guard, newest last. A lost reply may count twice, never too little.
+-- ARGV: per key: how many windows, then count and ms of each
+-- Answer: {ms to wait or 0, which key refused}
+local t = redis.call('TIME')
+local now = num(t[1]) * 1000 + math.floor(num(t[2]) / 1000)
+local at, all = 1, {}
+for k = 1, #KEYS do
+  local stamps, s = {}, redis.call('GET', KEYS[k])
+  if s then for i = 1, #s, 8 do stamps[#stamps + 1] = struct.unpack('<d', s, i) end end
+  local most, longest = 0, 0
+  for w = 1, num(ARGV[at]) do
+    local count, window = num(ARGV[at + 2 * w - 1]), num(ARGV[at + 2 * w])
+    local wait = must_wait(stamps, now, count, window)
+    if wait then return { wait, k } end
+    most, longest = math.max(most, count), math.max(longest, window)
+  end
+  at = at + 1 + 2 * num(ARGV[at])
+  all[k] = { stamps = stamps, most = most, longest = longest }
+end
+for k = 1, #KEYS do
+  local a, kept = all[k], {}
+  for i = math.max(1, #a.stamps - a.most + 2), #a.stamps do
+    if a.stamps[i] > now - a.longest then kept[#kept + 1] = struct.pack('<d', a.stamps[i]) end
+  end
+  kept[#kept + 1] = struct.pack('<d', now)
+  redis.call('SET', KEYS[k], table.concat(kept), 'PX', a.longest)
+end
+return { 0, 0 }

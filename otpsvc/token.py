@@ -1,0 +1,65 @@
+"""Signed capabilities: the view token of a page's address, and the receipt of a verification.
+
+Both are bound to tenant, id and generation. The generation travels inside, so that a
+bad token is refused without a look into the store; whether it is still the current one
+is decided in the script that acts on it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Literal, NamedTuple
+
+from otpsvc.keyring import Keyring, lp
+
+Label = Literal["view", "link", "receipt"]
+#: Seconds from a right code until its receipt must have been shown.
+RECEIPT_LIFE = 60
+
+# Key id, expiry (Unix seconds), generation, operation (receipts; else zeros).
+_BODY = struct.Struct(">4sI16s8s")
+_MAC = 16
+
+
+class Token(NamedTuple):
+    """What a valid token says."""
+
+    gen: bytes
+    op: bytes
+    expires: int
+
+
+def sign(
+    keyring: Keyring, label: Label, tenant: str, challenge: str, gen: bytes, *, expires: int, op: bytes = bytes(8)
+) -> str:
+    """64 URL-safe characters with a MAC of 128 bits."""
+    key = keyring.active
+    body = _BODY.pack(key.kid, expires, gen, op)
+    mac = key.mac(label, lp(label, tenant, challenge, body))[:_MAC]
+    return urlsafe_b64encode(body + mac).decode().rstrip("=")
+
+
+def read(keyring: Keyring, label: Label, tenant: str, challenge: str, token: str, *, now: float) -> Token | None:
+    """The token's content; None when it is malformed, changed, of another id, or too old.
+
+    `now` is Unix time in seconds.
+    """
+    try:
+        raw = urlsafe_b64decode(token + "=" * (-len(token) % 4)) if len(token) <= 80 else b""
+        kid, expires, gen, op = _BODY.unpack(raw[:-_MAC])
+    except (ValueError, struct.error):
+        return None
+    key = keyring.keys.get(kid)
+    if key is None:
+        return None
+    good = key.mac(label, lp(label, tenant, challenge, raw[:-_MAC]))[:_MAC]
+    if not same(good, raw[-_MAC:]) or now >= expires:
+        return None
+    return Token(gen, op, expires)
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """The one place where secrets are compared: in constant time."""
+    return hmac.compare_digest(one, other)

@@ -1,0 +1,36 @@
+"""Settings for every test; far ends and fixtures live beside the tests that use them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+import hypothesis
+import pytest
+
+# Timed examples fail on a busy machine and say nothing about the code.
+hypothesis.settings.register_profile("otpsvc", deadline=None)
+hypothesis.settings.load_profile("otpsvc")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_from_outside() -> None:
+    """Whoever runs the tests may have a real otpsvc configured in the environment."""
+    for name in [name for name in os.environ if name.startswith("OTPSVC_")]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def need() -> Callable[[str], str]:
+    """The path of a server or tool. Where it is missing: skip at home, fail in CI."""
+
+    def path_of(tool: str) -> str:
+        found = shutil.which(tool, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
+        if found:
+            return found
+        if os.environ.get("CI"):
+            pytest.fail(f"{tool} is missing; .ci/packages installs it")
+        pytest.skip(f"{tool} is missing; as root .ci/packages installs it")
+
+    return path_of

@@ -1,0 +1,246 @@
+"""What callers of the batcher get when the store or the way to it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+import uvloop
+
+from otpsvc.errors import StoreUnavailable
+from otpsvc.stores.batcher import PAUSE, Batcher, Script
+from otpsvc.stores.connection import Connector
+from tests.far_ends.cut_proxy import CutProxy, Misdeed
+from tests.far_ends.valkey import ValkeyServer
+from tests.stores.callers import COUNT, PROMISE, Clock, CountingConnector, outcomes, until
+
+
+async def test_loses_reply_what_may_not_run_twice_fails(
+    batcher: Batcher, proxy: CutProxy, server: ValkeyServer
+) -> None:
+    await proxy.misbehave("loses_reply")
+
+    with pytest.raises(StoreUnavailable):
+        await batcher.script(COUNT, ["n"])
+    assert server.ask("GET", "n") == b"1"
+    assert await batcher.script(COUNT, ["n"]) == 2
+
+
+async def test_loses_reply_what_may_run_twice_is_sent_again(
+    batcher: Batcher, proxy: CutProxy, server: ValkeyServer
+) -> None:
+    await proxy.misbehave("loses_reply")
+
+    assert await batcher.script(COUNT, ["n"], repeatable=True) == 2
+
+
+async def test_loses_reply_again_and_again_runs_at_most_twice(
+    batcher: Batcher, proxy: CutProxy, server: ValkeyServer
+) -> None:
+    # The connection's own login is a request too: let it pass between the two.
+    await proxy.misbehave("loses_reply")
+    call = asyncio.ensure_future(batcher.script(COUNT, ["n"], repeatable=True))
+    await until(lambda: proxy.accepted == 2)
+    await until(lambda: len(proxy.chunks) == 2)
+    await proxy.misbehave("loses_reply")
+
+    with pytest.raises(StoreUnavailable):
+        await call
+    await asyncio.sleep(3 * PAUSE)
+    assert server.ask("GET", "n") == b"2"
+
+
+async def test_cuts_reply_those_answered_are_answered(batcher: Batcher, proxy: CutProxy) -> None:
+    await proxy.misbehave("cuts_reply")
+
+    first, second, third = await outcomes(
+        batcher.call("INCR", "n"), batcher.call("INCR", "n"), batcher.call("GET", "n", repeatable=True)
+    )
+    assert (first, third) == (1, b"2")
+    assert isinstance(second, StoreUnavailable)
+
+
+async def test_cuts_line_what_never_left_is_sent_on_the_next_connection(
+    batcher: Batcher, proxy: CutProxy
+) -> None:
+    await proxy.misbehave("cuts_line")
+    left = asyncio.ensure_future(batcher.call("INCR", "n"))
+    await until(lambda: bool(batcher._wire and batcher._wire.flying))
+    queued = asyncio.ensure_future(batcher.call("INCR", "n"))
+
+    first, second = await outcomes(left, queued)
+    assert isinstance(first, StoreUnavailable)
+    assert second == 1
+
+
+@pytest.mark.parametrize("misdeed", ["loses_reply", "cuts_line", "hangs", "garbles", "refuses"])
+@pytest.mark.parametrize("repeatable", [False, True])
+async def test_everybody_is_answered_in_time_and_it_recovers(
+    batcher: Batcher, proxy: CutProxy, misdeed: Misdeed, repeatable: bool
+) -> None:
+    await proxy.misbehave(misdeed, times=None)
+
+    with Clock() as clock:
+        answers = await outcomes(*(batcher.script(COUNT, ["n"], repeatable=repeatable) for _ in range(20)))
+    assert {type(answer) for answer in answers} == {StoreUnavailable}
+    assert clock.seconds < PROMISE
+
+    await proxy.behave()
+    assert await batcher.call("PING") == b"PONG"
+
+
+async def test_hangs_once_what_may_run_twice_still_succeeds(batcher: Batcher, proxy: CutProxy) -> None:
+    await proxy.misbehave("hangs")
+
+    with Clock() as clock:
+        assert await batcher.call("ECHO", "x", repeatable=True) == b"x"
+    assert clock.seconds < PROMISE
+
+
+async def test_a_stopped_store_is_unavailable_in_time_and_recovers(
+    batcher: Batcher, server: ValkeyServer
+) -> None:
+    server.pause()
+    try:
+        with Clock() as clock:
+            answers = await outcomes(*(batcher.call("PING", repeatable=n % 2 == 0) for n in range(10)))
+        assert {type(answer) for answer in answers} == {StoreUnavailable}
+        assert clock.seconds < PROMISE
+
+        with Clock() as clock, pytest.raises(StoreUnavailable):
+            await batcher.call("PING")
+        assert clock.seconds < PROMISE
+    finally:
+        server.resume()
+
+    assert await batcher.call("PING") == b"PONG"
+
+
+async def test_a_killed_store_is_unavailable_at_once_and_found_again(
+    batcher: Batcher, server: ValkeyServer
+) -> None:
+    direct = Batcher(Connector(server.url))
+    await direct.call("PING")
+    server.kill()
+
+    with Clock() as clock, pytest.raises(StoreUnavailable, match="refused the connection"):
+        await direct.call("PING", repeatable=True)
+    assert clock.seconds < 0.3
+
+    server.start()
+    assert await direct.call("PING") == b"PONG"
+    await direct.close()
+
+
+async def test_refuses_a_dead_store_is_not_hammered(proxy: CutProxy) -> None:
+    connector = CountingConnector(proxy.url)
+    batcher = Batcher(connector)
+    await proxy.misbehave("refuses", times=None)
+
+    until = time.monotonic() + 0.5
+    failed = 0
+    while time.monotonic() < until:
+        with pytest.raises(StoreUnavailable):
+            await batcher.call("PING")
+        failed += 1
+    assert failed <= connector.attempts <= 0.5 / PAUSE + 2
+    await batcher.close()
+
+
+@pytest.mark.parametrize("misdeed", ["garbles", "doubles_reply"])
+async def test_a_reply_that_nobody_can_match_ends_the_connection(
+    batcher: Batcher, proxy: CutProxy, misdeed: Misdeed
+) -> None:
+    await proxy.misbehave(misdeed)
+
+    await outcomes(batcher.call("ECHO", "1"))
+    assert await batcher.call("ECHO", "2") == b"2"
+    assert proxy.accepted == 2
+
+
+async def test_a_demoted_master_is_left(batcher: Batcher, proxy: CutProxy, server: ValkeyServer) -> None:
+    server.ask("REPLICAOF", "127.0.0.1", 1)
+    try:
+        with Clock() as clock, pytest.raises(StoreUnavailable, match=r"^the store is a replica$"):
+            await batcher.script(COUNT, ["n"])
+        assert clock.seconds < PROMISE
+        # Asked again on a second connection, because nothing had run; then left as well.
+        assert proxy.accepted == 2
+    finally:
+        server.ask("REPLICAOF", "NO", "ONE")
+
+    assert await batcher.script(COUNT, ["n"]) == 1
+    assert proxy.accepted == 3
+
+
+async def test_a_full_store_is_unavailable_in_commands_and_scripts(
+    batcher: Batcher, server: ValkeyServer
+) -> None:
+    server.ask("CONFIG", "SET", "maxmemory", 1)
+    try:
+        for answer in await outcomes(batcher.call("INCR", "n"), batcher.script(COUNT, ["n"])):
+            assert type(answer) is StoreUnavailable
+            assert str(answer) == "the store is out of memory"
+    finally:
+        server.ask("CONFIG", "SET", "maxmemory", 0)
+
+
+async def test_a_store_busy_with_a_script_is_unavailable(batcher: Batcher, server: ValkeyServer) -> None:
+    endless = asyncio.ensure_future(outcomes(batcher.script(Script("endless", "while true do end"), [])))
+    await asyncio.sleep(0.3)
+    other = Batcher(Connector(server.url))
+    try:
+        with Clock() as clock, pytest.raises(StoreUnavailable):
+            await other.call("GET", "n")
+        assert clock.seconds < PROMISE
+    finally:
+        server.ask("SCRIPT", "KILL")
+    [error] = await endless
+    assert isinstance(error, StoreUnavailable)
+    assert await other.call("GET", "n") is None
+    await other.close()
+
+
+async def test_close_answers_those_who_wait(batcher: Batcher, proxy: CutProxy) -> None:
+    await proxy.misbehave("hangs")
+    flying = asyncio.ensure_future(outcomes(batcher.call("PING", repeatable=True)))
+    await until(lambda: bool(batcher._wire and batcher._wire.flying))
+    queued = asyncio.ensure_future(outcomes(batcher.call("PING")))
+    await asyncio.sleep(0)
+
+    with Clock() as clock:
+        await batcher.close()
+        answers = await asyncio.gather(flying, queued)
+    assert [str(error) for [error] in answers] == ["the store is closed"] * 2
+    assert clock.seconds < 0.3
+
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await batcher.call("PING")
+    await batcher.close()
+
+
+async def test_close_while_connecting(proxy: CutProxy) -> None:
+    await proxy.misbehave("hangs")
+    batcher = Batcher(Connector(proxy.url))
+    waiting = asyncio.ensure_future(outcomes(batcher.call("PING")))
+    await until(lambda: bool(proxy.chunks))
+
+    await batcher.close()
+    assert [str(error) for error in await waiting] == ["the store is closed"]
+
+
+async def test_a_process_that_was_stopped_itself_does_not_blame_the_store(server: ValkeyServer) -> None:
+    async def stopped() -> tuple[bytes, bytes, int]:
+        connector = CountingConnector(server.url)
+        batcher = Batcher(connector)
+        await batcher.call("PING")
+        call = asyncio.ensure_future(batcher.call("ECHO", "x"))
+        await until(lambda: bool(batcher._wire and batcher._wire.flying))
+        time.sleep(1.2)  # noqa: ASYNC251 - the event loop stands still, as in a stopped process
+        answers = await call, await batcher.call("ECHO", "y")
+        await batcher.close()
+        return *answers, connector.attempts
+
+    # uvloop looks at its timers before it reads.
+    assert await asyncio.to_thread(uvloop.run, stopped()) == (b"x", b"y", 1)

@@ -87,9 +87,7 @@ class ChannelReader:
             if not least <= value <= most:
                 self._reader.wrong_value((*key, name), f"a number from {least:g} to {most:g}", value)
         for name in ("subject", "template"):
-            text: str = getattr(config, name)
-            if text and self._check_template:
-                check_text(self._reader, text, (*key, name), self._check_template)
+            check_text(self._reader, getattr(config, name), (*key, name), self._check_template)
 
     def _with_files(self, config: ChannelConfig, key: Key) -> ChannelConfig:
         """The config with whole paths; every file that is read later must be there now."""

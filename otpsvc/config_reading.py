@@ -227,8 +227,12 @@ def each(key: Key, items: Sequence[T]) -> list[tuple[Key, T]]:
     return [((*key, at), item) for at, item in enumerate(items)]
 
 
-def check_text(reader: Reader, text: str, key: Key, check_template: CheckTemplate) -> None:
-    """Note what is wrong with a template."""
+def check_text(reader: Reader, text: str, key: Key, check_template: CheckTemplate | None) -> None:
+    """Note what is wrong with a template; a subject is a header and so one line."""
+    if str(key[-1]).startswith("subject") and len(text.splitlines()) > 1:
+        reader.wrong(key, "a template of one line")
+    if not text or check_template is None:
+        return
     try:
         check_template(text)
     except ValueError as error:

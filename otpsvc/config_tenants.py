@@ -231,10 +231,10 @@ class TenantReader:
         if file and inline:
             self._reader.wrong(source, f"either {name} or {name}_file", "both")
             return inline
-        text = self._reader.text(source, file) if file else inline
-        if text and self._check_template:
-            check_text(self._reader, text, source, self._check_template)
-        return text or ""
+        # Editors end every file with a line end, which no message wants.
+        text = (self._reader.text(source, file) or "").rstrip("\r\n") if file else inline
+        check_text(self._reader, text, source, self._check_template)
+        return text
 
 
 def folded(defaults: S, own: S, table: object) -> S:

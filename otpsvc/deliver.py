@@ -86,7 +86,8 @@ class Courier:
     """Serves the queues of its routes until stopped.
 
     `compose` makes the message of a claimed record; `tenants` gives the names whose
-    queues are looked at; `news` is told of every attempt and must not block.
+    queues are looked at; `news` is told of every attempt and must not block. `lease` in
+    milliseconds; `beat` and `poll` (the looks at every queue) in seconds.
     """
 
     def __init__(
@@ -97,8 +98,14 @@ class Courier:
         compose: Callable[[Claimed], Message],
         tenants: Callable[[], Iterable[str]],
         news: Callable[[News | Ended], None] = lambda _: None,
+        lease: int = LEASE,
+        beat: float = BEAT,
+        poll: float = POLL,
     ) -> None:
         self.store = store
+        self._lease = lease
+        self._beat = beat
+        self._poll = poll
         self.compose = compose
         self._tenants = tenants
         self._news = news
@@ -136,7 +143,7 @@ class Courier:
         if not self._open or pending is None or not pending.takes():
             return 0
         pending.begin(tenant, "otp")
-        return LEASE
+        return self._lease
 
     def give_back(self, tenant: str, route: str) -> None:
         """A place that `lease` kept is not needed."""
@@ -159,7 +166,7 @@ class Courier:
             # Marks may never end under load: the look at every queue has its own clock.
             if time.monotonic() >= next_poll:
                 pending.add_some(self._tenants())
-                next_poll = time.monotonic() + POLL
+                next_poll = time.monotonic() + self._poll
             await pending.until_due(max(0.0, next_poll - time.monotonic()))
             try:
                 await self._claim_due(pending)
@@ -172,7 +179,7 @@ class Courier:
             if limit <= 0:
                 pending.hold(tenant, lane)
                 continue
-            batch = await self.store.claim(tenant, pending.route, lane, limit=limit, lease=LEASE)
+            batch = await self.store.claim(tenant, pending.route, lane, limit=limit, lease=self._lease)
             for claimed in batch.taken:
                 pending.begin(tenant, lane)
                 self.take(claimed)
@@ -250,7 +257,7 @@ class Courier:
         limit = min(float(channel.config.timeout), claimed.seconds_left())
         if limit <= 0:
             return Outcome("unavailable", "deadline")
-        beats = _Beats(self.store, claimed)
+        beats = _Beats(self.store, claimed, every=self._beat, lease=self._lease)
         try:
             async with asyncio.timeout(limit):
                 await channel.send(self.compose(claimed))
@@ -275,13 +282,15 @@ class Courier:
 
 
 class _Beats:
-    """Renews a lease every BEAT seconds; costs nothing for a send that is quicker."""
+    """Renews a lease (ms) `every` so many seconds; costs nothing for a send that is quicker."""
 
-    def __init__(self, store: Store, claimed: Claimed) -> None:
+    def __init__(self, store: Store, claimed: Claimed, *, every: float, lease: int) -> None:
         self._store = store
         self._claimed = claimed
+        self._every = every
+        self._lease = lease
         self._task: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(BEAT, self._begin)
+        self._timer = asyncio.get_running_loop().call_later(every, self._begin)
 
     def _begin(self) -> None:
         self._task = asyncio.create_task(self._beat())
@@ -290,8 +299,8 @@ class _Beats:
         while True:
             # A lost or ended message cannot be called back from the channel; its outcome is ignored.
             with contextlib.suppress(StoreUnavailable):
-                await self._store.beat(self._claimed, lease=LEASE)
-            await asyncio.sleep(BEAT)
+                await self._store.beat(self._claimed, lease=self._lease)
+            await asyncio.sleep(self._every)
 
     def stop(self) -> None:
         self._timer.cancel()

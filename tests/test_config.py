@@ -37,7 +37,7 @@ def test_a_small_file_is_enough(place: Place) -> None:
 
 
 def test_a_full_file(place: Place) -> None:
-    place.file("text.txt", "Your code: {{ code }}")
+    place.file("text.txt", "Your code: {{ code }}\n")
     config = place.load(f"""
 [app]
 listen = ["0.0.0.0:80", "[::1]:9000", "unix:run/api.sock"]

@@ -115,6 +115,15 @@ def test_templates_are_checked_where_they_stand(place: Place) -> None:
     ]
 
 
+def test_a_subject_is_one_line(place: Place) -> None:
+    place.file("subject.txt", "Your code\r\n")
+    file = SHOP + '[tenants.shop.templates]\nsubject_file = "subject.txt"\n'
+    two = MAIL + 'subject = "a\\nBcc: mallory@example.com"\n'
+
+    assert place.load(file).tenants["shop"].templates.subject == "Your code"
+    assert place.wrong(two) == ["FILE: channels.mail.subject: expected a template of one line"]
+
+
 def test_what_a_channel_itself_refuses_is_named_by_its_key(place: Place) -> None:
     def check(config: ChannelConfig) -> None:
         key = {"mx.example": "host", "b": "password", "c": "the line"}[getattr(config, "host", "")]

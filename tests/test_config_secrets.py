@@ -58,7 +58,7 @@ def test_numbers_under_secret_keys_are_not_shown(place: Place) -> None:
     found = place.wrong(SHOP + "secret = 8675309\n" + MAIL + "password = 8675309\n" + redis)
 
     assert len(found) == 3
-    assert "8675309" not in "".join(found)
+    assert "8675" not in "".join(found)
 
 
 def test_a_config_shows_no_secret(place: Place) -> None:

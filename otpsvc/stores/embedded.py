@@ -2,7 +2,7 @@
 
 data_dir/store/           0700, made under umask 077
     appendonlydir/        what the server keeps
-    server.log            what it says, since its last start
+    server.log            what it says since it started; server.log.died: before it died
     lock                  held by us and by the server: one server per directory, ever
     socket                where the server listens
 """
@@ -32,6 +32,8 @@ from otpsvc.errors import ConfigError
 
 #: Seconds until the first PING is answered (a large file takes seconds to read); until SIGKILL.
 START, STOP = 30.0, 5.0
+#: Seconds that the server of a killed process may take to end.
+DYING: Final = 1.0
 #: Seconds between two looks at a server that should live; the longest wait before it is restarted.
 LOOK, LONGEST = 0.1, 5.0
 #: Bytes of a socket's path with its final zero: 108 on Linux, 104 on macOS.
@@ -50,10 +52,10 @@ if os.getppid() == int(sys.argv[1]):
 # Read by the server from its standard input, so that its command line tells nothing.
 _CONFIG: Final = """
 port 0
-unixsocket {socket}
+unixsocket {}
 unixsocketperm 700
-dir {folder}
-logfile {log}
+dir {}
+logfile {}
 appendonly yes
 appendfsync always
 save ""
@@ -101,6 +103,7 @@ class EmbeddedStore:
     ) -> None:
         """`timeout`: seconds until the first answer; `server`: another program than the one found."""
         self._folder = data_dir.absolute() / "store"
+        self._log = self._folder / "server.log"
         self._attach = attach
         self._server = server
         self._timeout = timeout
@@ -130,18 +133,14 @@ class EmbeddedStore:
 
         Raises: ConfigError: no program, directory in use, no answer (with the last log lines).
         """
-        if self._socket:
-            return
         for folder in (self._folder.parent, self._folder):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder.chmod(0o700)
         try:
-            if self._take_lock():
+            if not self._socket and self._own():
                 self._socket = self._place_socket()
                 self._spawn()
                 self._wait()
-            else:
-                self._wait_for_other()
         except BaseException:
             self.stop()
             raise
@@ -166,6 +165,8 @@ class EmbeddedStore:
         """Start the server again if it died, without waiting for its answer; True if it had."""
         if self._process is None or self._process.poll() is None:
             return False
+        # What it said last is kept for whoever asks why it died.
+        self._log.replace(self._folder / "server.log.died")
         self._spawn()
         return True
 
@@ -180,30 +181,42 @@ class EmbeddedStore:
             else:
                 wait = LOOK
 
-    def _take_lock(self) -> bool:
-        """True: the directory is ours now. False: it is another process's, and we may attach."""
-        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _own(self) -> bool:
+        """True: the directory is ours now. False: attached to the server of another process."""
         # The server of a killed process holds the lock until the kernel has ended it.
-        for _ in range(1 if self._attach else 100):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                time.sleep(0.01)
-            else:
-                self._lock = lock
-                return True
-        os.close(lock)
-        if self._attach:
+        until = time.monotonic() + (self._timeout if self._attach else DYING)
+        while not self._take_lock():
+            if self._attach and (path := self._noted()) and _answers(path):
+                self._socket = path
+                return False
+            if time.monotonic() > until:
+                expected = "a directory that no other otpsvc uses"
+                raise ConfigError("redis", "app.data_dir", expected, str(self._folder))
+            time.sleep(0.01)
+        return True
+
+    def _take_lock(self) -> bool:
+        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
             return False
-        raise ConfigError("redis", "app.data_dir", "a directory that no other otpsvc uses", str(self._folder))
+        self._lock = lock
+        return True
+
+    def _noted(self) -> str:
+        """Where the server of this directory listens, or did."""
+        note = self._folder / "socket"
+        return note.read_text() if note.exists() else ""
 
     def _place_socket(self) -> str:
         """The socket of last time where its directory is still ours, so that the URL stays."""
-        note = self._folder / "socket"
-        old = note.read_text() if note.exists() else ""
+        old = self._noted()
         if old and _is_ours(Path(old).parent):
             return old
         new = _new_socket()
+        note = self._folder / "socket"
         note.write_text(new)
         note.chmod(0o600)
         return new
@@ -212,15 +225,17 @@ class EmbeddedStore:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("the embedded store must be started from the main thread")
         assert self._lock is not None
-        log = self._folder / "server.log"
         command = [str(self._server or find_server()), "-"]
         if sys.platform == "linux":
             command = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), *command]
-        with log.open("wb") as errors:
+        with tempfile.TemporaryFile() as config, self._log.open("wb") as errors:
             os.fchmod(errors.fileno(), 0o600)
+            places = (_quoted(place) for place in (self._socket, self._folder, self._log))
+            config.write(_CONFIG.format(*places).encode())
+            config.seek(0)
             self._process = subprocess.Popen(
                 command,
-                stdin=subprocess.PIPE,
+                stdin=config,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 # The server holds the lock too: no second one beside it, whatever becomes of us.
@@ -229,10 +244,6 @@ class EmbeddedStore:
                 # Ctrl-C is for us: the server outlives our draining.
                 start_new_session=True,
             )
-        config = _CONFIG.format(socket=_quoted(self._socket), folder=_quoted(self._folder), log=_quoted(log))
-        with contextlib.suppress(BrokenPipeError), self._process.stdin or contextlib.nullcontext() as stdin:
-            if stdin:
-                stdin.write(config.encode())
 
     def _wait(self) -> None:
         assert self._process is not None
@@ -244,20 +255,8 @@ class EmbeddedStore:
                 self._refuse("no answer")
             time.sleep(0.005)
 
-    def _wait_for_other(self) -> None:
-        until = time.monotonic() + self._timeout
-        note = self._folder / "socket"
-        while time.monotonic() < until:
-            path = note.read_text() if note.exists() else ""
-            if path and _answers(path):
-                self._socket = path
-                return
-            time.sleep(0.02)
-        self._refuse("no answer from the server of another process")
-
     def _refuse(self, what: str) -> Never:
-        log = self._folder / "server.log"
-        said = log.read_text(errors="replace").splitlines() if log.exists() else []
+        said = self._log.read_text(errors="replace").splitlines()
         last = " | ".join(line.strip() for line in said[-5:])
         expected = f"the embedded store to answer within {self._timeout:g} s"
         raise ConfigError("redis", "app.data_dir", expected, f"{what}; its log ends: {last}")

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.retry import Retry
 
 from otpsvc.stores.embedded import LAUNCHER, find_server
 
@@ -125,7 +127,9 @@ class ValkeyServer:
     def ask(self, *command: Any, login: tuple[str, str] | None = None) -> Any:
         """One command past everything that is tested."""
         username, password = login or (None, None)
+        # redis-py would try for seconds by itself.
+        once = Retry(NoBackoff(), 0)
         with redis.Redis(
-            unix_socket_path=self.path, username=username, password=password, socket_timeout=5
+            unix_socket_path=self.path, username=username, password=password, socket_timeout=5, retry=once
         ) as client:
             return client.execute_command(*command)

@@ -210,7 +210,7 @@ async def test_sentinel_names_the_master_and_the_next_one_after_a_failover() -> 
             assert batcher.run_id == run_id(master)
 
             async def known() -> bool:
-                return "num-slaves', '1'" in str(sentinel.ask("SENTINEL", "MASTERS")) or True
+                return bool(sentinel.ask("SENTINEL", "REPLICAS", "shop"))
 
             async def writes() -> bool:
                 try:

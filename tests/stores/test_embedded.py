@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,13 +55,6 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def wait_until_dead(pid: int) -> None:
-    until = time.monotonic() + 5
-    while alive(pid):
-        assert time.monotonic() < until
-        time.sleep(0.005)
-
-
 async def test_it_starts_and_is_safe(store: EmbeddedStore) -> None:
     batcher = Batcher(Connector(store.url))
 
@@ -103,8 +95,7 @@ async def test_a_killed_server_comes_back_with_every_write(store: EmbeddedStore)
         await ask(store, "SET", n, n)
 
     os.kill(pid, signal.SIGKILL)
-    wait_until_dead(pid)
-    assert store.ensure()
+    await until(store.ensure)
     assert not store.ensure()
     assert store.url == url
     batcher = Batcher(Connector(url))

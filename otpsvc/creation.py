@@ -8,7 +8,7 @@ from otpsvc.challenge import NO_DESTINATION, Flag, Record
 from otpsvc.code import random_code
 from otpsvc.hashpool import Cost, HashPool, new_salt, slow_digest
 from otpsvc.keyring import Keyring
-from otpsvc.letter import derived, destination, seal_code, seal_personal, shape
+from otpsvc.letter import Draft, derived, destination, seal_code, seal_personal, shape
 from otpsvc.request import CreateRequest
 from otpsvc.store import Creation, Once, Resend
 from otpsvc.tenant import PURPOSES, TTL_CAP, Tenant
@@ -38,8 +38,8 @@ class Maker:
         op: bytes,
         once: Once | None,
         lease: int,
-    ) -> tuple[Creation, str]:
-        """A creation and its code ("" without an address). Raises: HashPoolFull."""
+    ) -> tuple[Creation, Draft]:
+        """A creation, and what its message needs. Raises: HashPoolFull."""
         keyring, gen = self._keyring, secrets.token_bytes(16)
         slow = tenant.codes.hash == "argon2id"
         form = shape(tenant.codes.length, tenant.codes.alphabet)
@@ -84,12 +84,12 @@ class Maker:
             once=once,
             lease=lease,
         )
-        return creation, code
+        return creation, Draft(personal, gen, code)
 
     async def resend(
         self, tenant: Tenant, n: str, op: bytes, record: Record, personal: Personal, *, lease: int
     ) -> Resend:
-        """The same code again; with a slow hash, which hides the old one, a new code. Raises: HashPoolFull."""
+        """The same code again; with a slow hash, which hides it, a new one. Raises: HashPoolFull."""
         resend = Resend(
             tenant=tenant.name,
             n=n,

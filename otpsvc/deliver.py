@@ -12,12 +12,13 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 
 from otpsvc.channel import Channel
 from otpsvc.errors import Busy, KeyringError, Refused, RequestError, StoreUnavailable, Unavailable, Uncertain
+from otpsvc.letter import Draft
 from otpsvc.message import Lane, Message
 from otpsvc.outcome import MOST_DOUBTS, Result, Step, next_event_step, next_step
 from otpsvc.pending import Pending
@@ -28,6 +29,12 @@ LEASE: Final = 5000
 #: Seconds between two signs of life, and between two looks at every queue.
 BEAT: Final = 1.5
 POLL: Final = 1.0
+
+
+class Compose(Protocol):
+    """Makes the message of a claimed record; `draft` is what its maker had at hand."""
+
+    def __call__(self, claimed: Claimed, draft: Draft | None = None) -> Message: ...
 
 
 class Route(Struct, frozen=True):
@@ -95,7 +102,7 @@ class Courier:
         store: Store,
         routes: Mapping[str, Route],
         *,
-        compose: Callable[[Claimed], Message],
+        compose: Compose,
         tenants: Callable[[], Iterable[str]],
         news: Callable[[News | Ended], None] = lambda _: None,
         lease: int = LEASE,
@@ -149,9 +156,9 @@ class Courier:
         """A place that `lease` kept is not needed."""
         self._pending[route].end(tenant, "otp")
 
-    def take(self, claimed: Claimed) -> None:
+    def take(self, claimed: Claimed, draft: Draft | None = None) -> None:
         """Send what was claimed for a place that `lease` kept."""
-        task = asyncio.create_task(self._hand(claimed))
+        task = asyncio.create_task(self._hand(claimed, draft))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
@@ -190,15 +197,15 @@ class Courier:
             elif batch.next_due >= 0:
                 pending.add_later(tenant, lane, (batch.next_due - batch.now) / 1000)
 
-    async def _hand(self, claimed: Claimed) -> None:
+    async def _hand(self, claimed: Claimed, draft: Draft | None) -> None:
         pending = self._pending[claimed.route]
         try:
             with contextlib.suppress(StoreUnavailable):
-                await self._deliver(claimed)
+                await self._deliver(claimed, draft)
         finally:
             pending.end(claimed.tenant, claimed.lane)
 
-    async def _deliver(self, claimed: Claimed) -> None:
+    async def _deliver(self, claimed: Claimed, draft: Draft | None) -> None:
         record, channels = claimed.record, self._routes[claimed.route].channels
         way = min(record.way, len(channels) - 1)
         name, channel = channels[way]
@@ -206,7 +213,7 @@ class Courier:
         if record.uncertain > MOST_DOUBTS:
             outcome = Outcome("uncertain", "workers died")
         else:
-            outcome = await self._attempt(channel, claimed)
+            outcome = await self._attempt(channel, claimed, draft)
         step = self._step(claimed, outcome, way)
         self._news(
             News(
@@ -252,7 +259,7 @@ class Courier:
         if said == "ok":
             self._pending[claimed.route].add_later(claimed.tenant, claimed.lane, step.delay)
 
-    async def _attempt(self, channel: Channel, claimed: Claimed) -> Outcome:
+    async def _attempt(self, channel: Channel, claimed: Claimed, draft: Draft | None) -> Outcome:
         """One call of the channel under its time limit, with signs of life while it lasts."""
         limit = min(float(channel.config.timeout), claimed.seconds_left())
         if limit <= 0:
@@ -260,7 +267,7 @@ class Courier:
         beats = _Beats(self.store, claimed, every=self._beat, lease=self._lease)
         try:
             async with asyncio.timeout(limit):
-                await channel.send(self.compose(claimed))
+                await channel.send(self.compose(claimed, draft))
         except Refused as error:
             return Outcome("refused", error.reason)
         except Unavailable as error:
@@ -274,7 +281,7 @@ class Courier:
             return Outcome("unavailable", "its key is not offered here")
         except RequestError:
             return Outcome("refused", "its text cannot be rendered")
-        except Exception as error:  # a bug of a channel must not stop the others
+        except Exception as error:  # noqa: BLE001 - a bug of a channel must not stop the others
             return Outcome("unavailable", f"bug: {type(error).__name__}")
         finally:
             beats.stop()

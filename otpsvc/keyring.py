@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hmac
 import os
-import struct
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 
@@ -29,30 +28,29 @@ DIGEST = 16
 
 def lp(*parts: bytes | str) -> bytes:
     """Join parts so that no two lists of parts give the same bytes (4-byte length each)."""
-    out = []
+    out = b""
     for part in parts:
-        raw = part.encode() if isinstance(part, str) else part
-        out.append(struct.pack(">I", len(raw)))
-        out.append(raw)
-    return b"".join(out)
+        raw = part.encode() if type(part) is str else part
+        out += len(raw).to_bytes(4, "big") + raw  # type: ignore[operator]
+    return out
 
 
 def subkey(secret: bytes, label: str) -> bytes:
-    """32 bytes for one use. (RFC 5869, expand only: the secret is uniformly random)"""
+    """32 bytes for one use (RFC 5869, expand only: the secret is uniformly random)."""
     return HKDFExpand(algorithm=SHA256(), length=32, info=b"otpsvc/1/" + label.encode()).derive(secret)
 
 
 class Key:
     """One key with its subkeys. `kid` is its 4-byte id as records carry it."""
 
-    __slots__ = ("_aead", "_subkeys", "kid", "name", "state")
+    __slots__ = ("_subkeys", "aead", "kid", "name", "state")
 
     def __init__(self, name: str, secret: bytes, state: str) -> None:
         self.name = name
         self.kid = bytes.fromhex(name)
         self.state = state
         self._subkeys = {label: subkey(secret, label) for label in LABELS}
-        self._aead = AESGCM(self._subkeys["seal"])
+        self.aead = AESGCM(self._subkeys["seal"])
 
     def __repr__(self) -> str:
         return f"Key({self.name}, {self.state})"
@@ -129,12 +127,12 @@ class Keyring:
         """Encrypt under the active key: key id, 12 random bytes, ciphertext and tag."""
         key = self.active
         nonce = os.urandom(12)
-        return key.kid + nonce + key._aead.encrypt(nonce, plain, lp(key.kid, *aad))
+        return key.kid + nonce + key.aead.encrypt(nonce, plain, lp(key.kid, *aad))
 
     def unseal(self, sealed: bytes, *aad: bytes | str) -> bytes:
         """Raises: KeyNotOffered; KeyringError when it was changed or belongs elsewhere."""
         key = self.key(sealed[:4])
         try:
-            return key._aead.decrypt(sealed[4:16], sealed[16:], lp(key.kid, *aad))
+            return key.aead.decrypt(sealed[4:16], sealed[16:], lp(key.kid, *aad))
         except InvalidTag:
             raise KeyringError("a sealed value was changed, or moved from where it belongs") from None

@@ -31,6 +31,9 @@ from otpsvc.keyring import KeyEntry, Keyring
 _SECRET = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[0-9a-f]{8}")
 _STATES = ("accept", "active", "retired")
+#: What no date has.
+_ODD = re.compile(r"[^0-9A-Za-z:+. -]")
+#: Bytes of a keyring file.
 _MOST = 1_048_576
 _HEAD = """\
 # The keys that every code, every sealed value and every digest in the store hangs on.
@@ -183,7 +186,7 @@ def _entry(table: object, path: Path) -> KeyEntry:
     if state not in _STATES:
         raise KeyringError(f"the key {id} in {path} has a state other than {', '.join(_STATES)}")
     secret = "" if state == "retired" else _secret(table.get("secret"), path)
-    return KeyEntry(id, state, str(created), secret)
+    return KeyEntry(id, state, _ODD.sub("", str(created)), secret)
 
 
 def _secret(value: object, path: Path) -> str:

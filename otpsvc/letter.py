@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from otpsvc.address import canonical
-from otpsvc.challenge import EventMeta, Record, unpack_event
+from otpsvc.challenge import EventMeta, Flag, Record, unpack_event
 from otpsvc.code import ALPHABETS, Alphabet, derived_code
 from otpsvc.errors import KeyringError
 from otpsvc.keyring import Key, Keyring, lp
@@ -24,6 +24,20 @@ _SHAPES = tuple(ALPHABETS)
 _EVENT_TYPES = {"v": "verified", "l": "locked", "x": "expired", "f": "failed", "r": "failed"}
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Personal).decode
+
+
+class Draft(Struct, frozen=True):
+    """What the maker of a challenge has at hand, so that its courier need not open it again.
+
+    `code` belongs to the generation `gen`; empty: it must be made again.
+    """
+
+    personal: Personal
+    gen: bytes
+    code: str = ""
+
+    def __repr__(self) -> str:
+        return "Draft(…)"
 
 
 class Way(Struct, frozen=True):
@@ -84,27 +98,18 @@ class Letters:
         """Templates may have changed."""
         self._templates.clear()
 
-    def compose(self, claimed: Claimed) -> Message:
+    def compose(self, claimed: Claimed, draft: Draft | None = None) -> Message:
         """Raises: KeyNotOffered, KeyringError, BadRequest (a text that cannot be sent)."""
         if claimed.challenge is not None:
-            return self.code_message(claimed, claimed.challenge)
+            return self._code_message(claimed, claimed.challenge, draft)
         if claimed.lane == "event":
             return self._event(claimed)
         raise KeyringError("a raw message of a kind that this version does not know")
 
-    def code_message(
-        self, claimed: Claimed, record: Record, personal: Personal | None = None, code: str = ""
-    ) -> Message:
-        """The message that carries a code; who has its content at hand passes it."""
-        tenant, keyring = claimed.tenant, self._keyring
-        if personal is None:
-            personal = open_personal(keyring, record.blob, tenant, claimed.n)
-            if not same(destination(keyring, personal.to), record.dest):
-                raise KeyringError("a record's address is not the one its code was made for")
-        if not code and record.body:
-            code = keyring.unseal(record.body, "body", tenant, claimed.n, record.dest).decode()
-        elif not code:
-            code = derived(keyring.key(record.kid), tenant, personal.id, record.gen, personal.shape)
+    def _code_message(self, claimed: Claimed, record: Record, draft: Draft | None) -> Message:
+        tenant = claimed.tenant
+        personal = draft.personal if draft else self._personal(claimed, record)
+        code = draft.code if draft and draft.code else self._code(claimed, record, personal)
         seconds = max(1, int(claimed.left))
         owner = self._tenants().get(tenant) or Tenant(name=tenant)
         locale = personal.locale or owner.locale
@@ -136,6 +141,20 @@ class Letters:
             locale=locale,
             record=_record(tenant, record, personal, code, seconds),
         )
+
+    def _personal(self, claimed: Claimed, record: Record) -> Personal:
+        personal = open_personal(self._keyring, record.blob, claimed.tenant, claimed.n)
+        if not same(destination(self._keyring, personal.to), record.dest):
+            raise KeyringError("a record's address is not the one its code was made for")
+        return personal
+
+    def _code(self, claimed: Claimed, record: Record, personal: Personal) -> str:
+        tenant, keyring = claimed.tenant, self._keyring
+        if record.body:
+            return keyring.unseal(record.body, "body", tenant, claimed.n, record.dest).decode()
+        if record.flags & (Flag.SUPPLIED | Flag.SLOW_HASH):
+            raise KeyringError("a code that cannot be derived is gone")
+        return derived(keyring.key(record.kid), tenant, personal.id, record.gen, personal.shape)
 
     def _texts(self, tenant: Tenant, route: str, locale: str) -> Templates:
         known = self._templates.get((tenant.name, route, locale))

@@ -72,8 +72,10 @@ def next_step(
     return Step(None, reason, delay, way)
 
 
-def next_event_step(result: Result, reason: str, *, tries: int, left: float, retry_after: float | None) -> Step:
-    """The same for an event to a tenant: its id makes a double harmless, so all but 410 is tried again."""
+def next_event_step(
+    result: Result, reason: str, *, tries: int, left: float, retry_after: float | None
+) -> Step:
+    """Decide the same for an event: its id makes a double harmless, so all but 410 is tried again."""
     if result == "sent":
         return Step(MessageState.SENT)
     planned = EVENT_DELAYS[min(tries, len(EVENT_DELAYS)) - 1]

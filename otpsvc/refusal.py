@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 import msgspec
 
 from otpsvc.challenge import Record, State
-from otpsvc.errors import BadRequest, CheckRefused, Limited, NotFound
+from otpsvc.errors import BadRequest, CheckRefused, KeyReused, Limited, NotFound, RequestError, StillRunning
 from otpsvc.store import Answer
 from otpsvc.view import View
 
@@ -24,50 +22,58 @@ def seconds(wait: float) -> int:
     return max(1, -int(-wait // 1000))
 
 
-def refuse_send(answer: Answer) -> NoReturn:
-    """Raises: Limited, BadRequest, NotFound."""
+def send_refusal(answer: Answer) -> RequestError:
+    """Why nothing was sent: Limited, BadRequest or NotFound."""
     if answer.outcome in _SENDS:
         code, words = _SENDS[answer.outcome]
         wait = seconds(answer.wait)
-        raise Limited(words.format(wait), retry_after=wait, code=code, data=_waits(answer.record, wait))
+        return Limited(words.format(wait), retry_after=wait, code=code, data=_waits(answer.record, wait))
     if answer.outcome == "supplied":
-        raise BadRequest(
+        return BadRequest(
             "Only you know this code: send `otp` again with a PUT.", code="otp_needed", field="otp"
         )
     if answer.outcome == "closed":
-        raise BadRequest("the OTP is closed", code="closed")
-    raise NotFound("the OTP does not exist")
+        return BadRequest("the OTP is closed", code="closed")
+    return NotFound("the OTP does not exist")
 
 
-def refuse_guard(name: str, wait: float) -> NoReturn:
-    """Raises: Limited, for the guard of a destination or of a client address."""
+def refuse_once(outcome: str) -> None:
+    """Raises: KeyReused, StillRunning, when the outcome is one of theirs."""
+    if outcome == "mismatch":
+        raise KeyReused("This Idempotency-Key was used with another request.")
+    if outcome == "running":
+        raise StillRunning("The first request with this Idempotency-Key is still running.")
+
+
+def guard_refusal(name: str, wait: float) -> Limited:
+    """That of a destination's or of a client's guard."""
     after = seconds(wait)
     if name.startswith("d:"):
         words, code = "Too many messages to this address. Retry after {} seconds.", "destination_limit"
     else:
         words, code = "Too many requests from this client. Retry after {} seconds.", "client_limit"
-    raise Limited(words.format(after), retry_after=after, code=code, data=_waits(None, after))
+    return Limited(words.format(after), retry_after=after, code=code, data=_waits(None, after))
 
 
-def refuse_check(answer: Answer, view: View) -> NoReturn:
-    """Every refusal carries the record's fields in one shape. Raises: CheckRefused, Limited."""
+def check_refusal(answer: Answer, view: View) -> RequestError:
+    """CheckRefused or Limited; every one carries the record's fields in one shape."""
     data = msgspec.structs.asdict(view)
     wait = seconds(answer.wait)
     if answer.outcome == "budget":
-        raise Limited(
+        return Limited(
             f"Too many wrong codes for this address. Retry after {wait} seconds.",
             retry_after=wait,
             code="check_limit",
             data=data,
         )
     if answer.outcome == "wrong":
-        raise CheckRefused("Incorrect OTP", code="wrong_code", data=data)
+        return CheckRefused("Incorrect OTP", code="wrong_code", data=data)
     if answer.outcome == "locked":
         words = f"Too many attempts. Please retry after {wait} seconds."
-        raise CheckRefused(words, code="locked", data=data)
+        return CheckRefused(words, code="locked", data=data)
     if answer.outcome == "closed" and answer.record is not None and answer.record.state == State.VERIFIED:
-        raise CheckRefused("the OTP was used already", code="closed", data=data)
-    raise CheckRefused("the OTP does not exist", code="not_found", data=data)
+        return CheckRefused("the OTP was used already", code="closed", data=data)
+    return CheckRefused("the OTP does not exist", code="not_found", data=data)
 
 
 def _waits(record: Record | None, wait: int) -> dict[str, object]:

@@ -19,6 +19,7 @@ from otpsvc.tenant import PURPOSES, TTL_CAP, Codes, Purpose
 
 #: 6 to 128 of these: letters, digits and . _ ~ : @ + = , -
 ID = re.compile(r"[A-Za-z0-9._~:@+=,-]{6,128}")
+_GEN = re.compile(r"[0-9a-f]{32}")
 _INTEGER = re.compile(r"[0-9]{1,20}")
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 #: Bytes.
@@ -94,6 +95,15 @@ def read_id(text: str) -> str:
             "ID should be 6 to 128 of letters, digits and . _ ~ : @ + = , -", code="invalid_id", field="id"
         )
     return text
+
+
+def read_gen(text: str) -> bytes:
+    """A generation as a create answered it (32 hex digits), or nothing. Raises: BadRequest."""
+    if not text:
+        return b""
+    if not _GEN.fullmatch(text):
+        raise BadRequest("Invalid `gen` value: as the create answered it.", code="invalid_gen", field="gen")
+    return bytes.fromhex(text)
 
 
 def read_purpose(text: str) -> Purpose:

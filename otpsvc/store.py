@@ -171,7 +171,7 @@ class Store(Protocol):
         """created | unknown | locked | closed | unsent | sends | wait | supplied | offer | budget."""
 
     async def check(self, guess: Guess) -> Answer:
-        """verified | wrong | locked | closed | unknown | unsent | offer | budget. Only the first two count."""
+        """verified | wrong (these two count) | locked | closed | unknown | unsent | offer | budget."""
 
     async def read(self, tenant: str, n: str) -> Answer:
         """read | unknown | void | expired. Changes nothing."""
@@ -198,7 +198,7 @@ class Store(Protocol):
         """cancelled | unknown | void | expired."""
 
     async def reserve(self, guards: Sequence[tuple[str, Sequence[Rate]]]) -> tuple[float, int]:
-        """Take a place in every window of every guard, or in none: (ms to wait or 0, which guard refused)."""
+        """Take a place in every window of every guard, or in none: ms to wait or 0, which one refused."""
 
     async def unreserve(self, names: Sequence[str]) -> None:
         """Give the places of `reserve` back: nothing was sent."""

@@ -31,17 +31,24 @@ class Token(NamedTuple):
     expires: int
 
 
+class Subject(NamedTuple):
+    """Of which challenge a token speaks: the names as they stand on the wire."""
+
+    tenant: str
+    id: str
+
+
 def sign(
-    keyring: Keyring, label: Label, tenant: str, challenge: str, gen: bytes, *, expires: int, op: bytes = bytes(8)
+    keyring: Keyring, label: Label, of: Subject, *, gen: bytes, expires: int, op: bytes = bytes(8)
 ) -> str:
     """64 URL-safe characters with a MAC of 128 bits."""
     key = keyring.active
     body = _BODY.pack(key.kid, expires, gen, op)
-    mac = key.mac(label, lp(label, tenant, challenge, body))[:_MAC]
+    mac = key.mac(label, lp(label, *of, body))[:_MAC]
     return urlsafe_b64encode(body + mac).decode().rstrip("=")
 
 
-def read(keyring: Keyring, label: Label, tenant: str, challenge: str, token: str, *, now: float) -> Token | None:
+def read(keyring: Keyring, label: Label, of: Subject, token: str, *, now: float) -> Token | None:
     """The token's content; None when it is malformed, changed, of another id, or too old.
 
     `now` is Unix time in seconds.
@@ -54,7 +61,7 @@ def read(keyring: Keyring, label: Label, tenant: str, challenge: str, token: str
     key = keyring.keys.get(kid)
     if key is None:
         return None
-    good = key.mac(label, lp(label, tenant, challenge, raw[:-_MAC]))[:_MAC]
+    good = key.mac(label, lp(label, *of, raw[:-_MAC]))[:_MAC]
     if not same(good, raw[-_MAC:]) or now >= expires:
         return None
     return Token(gen, op, expires)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otpsvc.config import Listen
-from otpsvc.config_values import read_listen, read_origin, read_rate
+from otpsvc.config.values import read_listen, read_origin, read_rate
 from otpsvc.tenant import Rate
 
 # Values

@@ -14,8 +14,8 @@ from msgspec import NODEFAULT, Struct, inspect
 from otpsvc.channel import ChannelConfig
 from otpsvc.channels import OWN, channel_type
 from otpsvc.config import Config, ConfigTables, load
-from otpsvc.config_reading import Reader
-from otpsvc.config_types import fields_of, item_of, without_none, written
+from otpsvc.config.reading import Reader
+from otpsvc.config.types import fields_of, item_of, without_none, written
 from otpsvc.message import Delivery, Incoming
 
 SAMPLE = Path(__file__).parent.parent / "config.sample.toml"

@@ -100,7 +100,7 @@ class Mailbox:
             return False
         return True
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         """What aiosmtpd calls with a whole mail; the answer is the server's line."""
         assert isinstance(envelope.content, bytes)
         for to in envelope.rcpt_tos:

@@ -54,8 +54,8 @@ class RedisStore:
         """Run a script that reads the tenant's clock; note what it says about the time."""
         est = time.monotonic() * 1000 + self._offset
         clock = (self._run, b"%d" % est, self._seen.get(tenant, 0), "{" + tenant + "}")
-        answer = await self._batcher.script(self._scripts[name], keys, (*clock, *args), repeatable=True)
-        return answer  # type: ignore[no-any-return]
+        script = self._scripts[name]
+        return await self._batcher.script(script, keys, (*clock, *args), repeatable=True)  # type: ignore[no-any-return]
 
     def _note(self, tenant: str, now: int, epoch: int) -> None:
         self._seen[tenant] = epoch
@@ -188,7 +188,9 @@ class RedisStore:
         keys = [_due(tenant, route, lane), f"clock:{{{tenant}}}"]
         now, epoch, next_due, rows, ended = await self._step("claim", keys, tenant, route, limit, lease)
         self._note(tenant, now, epoch)
-        taken = [_claimed(tenant, route, lane, member.decode(), raw, now) for member, raw in rows]
+        taken = [
+            _claimed(tenant, route, lane, member=member.decode(), raw=raw, now=now) for member, raw in rows
+        ]
         return Batch(now, float(next_due), taken, ended)
 
     async def _progress(self, claimed: Claimed, action: str, *args: int | str) -> str:
@@ -248,7 +250,7 @@ def _rate(rate: Rate | None) -> tuple[int, int]:
     return (rate.count, rate.window * 1000) if rate else (0, 0)
 
 
-def _claimed(tenant: str, route: str, lane: Lane, member: str, raw: bytes, now: int) -> Claimed:
+def _claimed(tenant: str, route: str, lane: Lane, *, member: str, raw: bytes, now: int) -> Claimed:
     at = time.monotonic()
     if member[0] == "c":
         record = unpack(raw)

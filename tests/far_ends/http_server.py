@@ -6,7 +6,7 @@ import asyncio
 import json
 import ssl
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from aiohttp import web
 from multidict import CIMultiDictProxy
@@ -146,7 +146,7 @@ class HttpServer:
         await self.release.wait()
 
     def _line(self, request: web.BaseRequest) -> asyncio.Transport:
-        assert isinstance(request.transport, asyncio.Transport)
+        assert request.transport is not None
         return request.transport
 
 
@@ -162,11 +162,11 @@ class _Counted(asyncio.Protocol):
         self.resume_writing = inner.resume_writing  # type: ignore[method-assign]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._far._lines.add(transport)
+        # uvloop's are no subclass of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        self._far._lines.add(self._transport)
         if self._far.misdeed == "gibberish_at_connect":
-            transport.write(b"SSH-2.0-what\r\n\r\n")
+            self._transport.write(b"SSH-2.0-what\r\n\r\n")
         self._inner.connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:

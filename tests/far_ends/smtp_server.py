@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
@@ -100,15 +100,15 @@ class SmtpServer:
             line.abort()
         self._lines.clear()
 
-    def _opened(self, line: asyncio.BaseTransport) -> asyncio.Transport:
-        assert isinstance(line, asyncio.Transport)
+    def _opened(self, transport: asyncio.BaseTransport) -> asyncio.Transport:
+        # uvloop's are no subclass of asyncio's.
+        line = cast("asyncio.Transport", transport)
         self._lines.add(line)
         self.empty.clear()
         return line
 
-    def _ended(self, line: object) -> None:
-        if isinstance(line, asyncio.Transport):
-            self._lines.discard(line)
+    def _ended(self, line: Any) -> None:
+        self._lines.discard(line)
         if not self._lines:
             self.empty.set()
 
@@ -196,8 +196,7 @@ class SmtpServer:
         await self.release.wait()
 
     def _cut(self, server: SMTP) -> None:
-        assert isinstance(server.transport, asyncio.Transport)
-        server.transport.abort()
+        cast("asyncio.Transport", server.transport).abort()
 
 
 class _Polite(SMTP):

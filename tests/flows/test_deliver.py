@@ -274,7 +274,11 @@ async def test_a_restart_of_a_store_that_may_lose_writes_voids(new_node: NewNode
         await eventually(lambda: callback.taken)
         view = await node.read()
 
-        assert (view.state, view.message.state, view.message.reason) == ("failed", "failed", "store_restarted")
+        assert (view.state, view.message.state, view.message.reason) == (
+            "failed",
+            "failed",
+            "store_restarted",
+        )
         assert mail.tried == []
         with pytest.raises(CheckRefused):
             await node.check("123456")
@@ -282,5 +286,3 @@ async def test_a_restart_of_a_store_that_may_lose_writes_voids(new_node: NewNode
             await node.status()
         await node.courier.stop(grace=0.1)
         await node.store.close()
-
-

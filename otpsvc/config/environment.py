@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from msgspec import Struct, inspect
 
 from otpsvc.channel import ChannelConfig
-from otpsvc.config_types import fields_of, item_of, without_none, written
-from otpsvc.config_words import ENVIRONMENT, Key, nearest, quoted
+from otpsvc.config.types import fields_of, item_of, without_none, written
+from otpsvc.config.words import ENVIRONMENT, Key, nearest, quoted
 from otpsvc.errors import ConfigError
 
 PREFIX = "OTPSVC_"

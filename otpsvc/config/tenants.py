@@ -10,9 +10,9 @@ from typing import TypeVar
 from msgspec import Struct, field, structs
 
 from otpsvc.address import phone
-from otpsvc.config_reading import CheckTemplate, Reader, check_text, each
-from otpsvc.config_values import is_private_url, read_callback_url, read_origin, read_webhook_secret
-from otpsvc.config_words import Key
+from otpsvc.config.reading import CheckTemplate, Reader, check_text, each
+from otpsvc.config.values import is_private_url, read_callback_url, read_origin, read_webhook_secret
+from otpsvc.config.words import Key
 from otpsvc.tenant import Codes, Limits, Scope, Secret, Tenant, Texts
 
 S = TypeVar("S", bound=Struct)

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, inspect
 
-from otpsvc.config_types import fields_of, fits, item_of, without_none, written
-from otpsvc.config_words import ENVIRONMENT, Key, dotted, expected, is_sensitive, nearest, shown
+from otpsvc.config.types import fields_of, fits, item_of, without_none, written
+from otpsvc.config.words import ENVIRONMENT, Key, dotted, expected, is_sensitive, nearest, shown
 from otpsvc.errors import ConfigError
 
 S = TypeVar("S", bound=Struct)

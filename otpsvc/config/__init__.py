@@ -14,14 +14,14 @@ from typing import Any, NotRequired, TypedDict, Unpack
 from msgspec import Struct, field
 
 from otpsvc.channel import ChannelConfig
-from otpsvc.config_app import App, AppReader, Redis, Tls
-from otpsvc.config_channels import ChannelReader, ChannelTypes, CheckChannel
-from otpsvc.config_environment import Tables, overlay
-from otpsvc.config_reading import CheckTemplate, Reader, each
-from otpsvc.config_tenants import TenantReader, TenantTable, check_codes, check_limits
-from otpsvc.config_types import fields_of
-from otpsvc.config_values import Listen
-from otpsvc.config_words import ENVIRONMENT, nearest
+from otpsvc.config.app import App, AppReader, Redis, Tls
+from otpsvc.config.channels import ChannelReader, ChannelTypes, CheckChannel
+from otpsvc.config.environment import Tables, overlay
+from otpsvc.config.reading import CheckTemplate, Reader, each
+from otpsvc.config.tenants import TenantReader, TenantTable, check_codes, check_limits
+from otpsvc.config.types import fields_of
+from otpsvc.config.values import Listen
+from otpsvc.config.words import ENVIRONMENT, nearest
 from otpsvc.errors import ConfigError
 from otpsvc.tenant import Codes, Limits, Tenant
 

@@ -9,10 +9,10 @@ from typing import Any
 from msgspec import structs
 
 from otpsvc.channel import ChannelConfig
-from otpsvc.config_reading import CheckTemplate, Reader, check_text
-from otpsvc.config_types import fields_of
-from otpsvc.config_values import is_loopback
-from otpsvc.config_words import Key, is_sensitive
+from otpsvc.config.reading import CheckTemplate, Reader, check_text
+from otpsvc.config.types import fields_of
+from otpsvc.config.values import is_loopback
+from otpsvc.config.words import Key, is_sensitive
 from otpsvc.errors import ConfigError
 
 #: The `Config` class of a channel type. Raises: ConfigError, LookupError, ImportError.

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, structs
 
-from otpsvc.config_reading import Reader, each
-from otpsvc.config_values import Listen, is_private_url, read_proxy, read_redis_url, read_root_url
-from otpsvc.config_words import Key
+from otpsvc.config.reading import Reader, each
+from otpsvc.config.values import Listen, is_private_url, read_proxy, read_redis_url, read_root_url
+from otpsvc.config.words import Key
 
 
 class Tls(Struct, frozen=True, kw_only=True):

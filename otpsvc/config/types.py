@@ -7,7 +7,7 @@ import re
 
 from msgspec import Struct, inspect
 
-from otpsvc.config_values import WRITTEN, Written
+from otpsvc.config.values import WRITTEN, Written
 
 #: Larger integers do not convert to floats.
 _FLOAT_MAX = 1e18

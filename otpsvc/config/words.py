@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from msgspec import inspect
 
-from otpsvc.config_types import item_of, without_none, written
+from otpsvc.config.types import item_of, without_none, written
 
 #: Where a value stands: names of tables and keys, and positions in lists.
 Key = tuple[str | int, ...]

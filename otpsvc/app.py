@@ -1,0 +1,314 @@
+"""Where the parts meet: config and keyring in, a running service out.
+
+config ─> ways (channels, routes) ─┐
+keyring, store ────────────────────┼─> letters, courier ─> outlet <─ verifier <─ http
+tenants of the moment ─────────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+import structlog
+
+from otpsvc.config import Config
+from otpsvc.deliver import Courier, News
+from otpsvc.errors import ConfigError, KeyringError, StoreUnavailable
+from otpsvc.hashpool import Cost, HashPool
+from otpsvc.http import api, health
+from otpsvc.http.auth import Authenticator
+from otpsvc.http.parts import Health, Parts, RequestLine
+from otpsvc.keyring import Keyring
+from otpsvc.letter import Letters
+from otpsvc.metrics import Metrics
+from otpsvc.stores.batcher import Batcher
+from otpsvc.stores.connection import Connector, check_durability
+from otpsvc.stores.redis import RedisStore
+from otpsvc.tenant import Tenant
+from otpsvc.verify import Verifier
+from otpsvc.ways import Outlet, Ways, callback_channel
+
+Role = Literal["api", "delivery"]
+BOTH: Final[frozenset[Role]] = frozenset({"api", "delivery"})
+#: Seconds that a store may be away when we start (it loads its file, the machine boots).
+PATIENCE: Final = 10.0
+#: Seconds for what is on its way when we end.
+GRACE: Final = 10.0
+
+_log = structlog.get_logger("otpsvc")
+
+
+class Service:
+    """One process's service. `url` is the store's; `api` and `admin` are its doors once it is entered.
+
+    Without the role `delivery` it opens no channel and sends nothing: what it puts into
+    the outbox wakes the process that does.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        keyring: Keyring,
+        *,
+        url: str,
+        roles: frozenset[Role] = BOTH,
+        metrics: Metrics | None = None,
+        cost: Cost = Cost(),  # noqa: B008 - frozen
+    ) -> None:
+        self.config = config
+        self._keyring = keyring
+        self._url = url
+        self._delivers = "delivery" in roles
+        self._metrics = metrics or Metrics()
+        self._cost = cost
+        self._callback = callback_channel(self._tenants)
+        self._ways = Ways.of(config, self._callback)
+        self._kinds = self._ways.kinds()
+        self._letter_ways = self._ways.letters()
+        self._outlet = Outlet()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._stack = AsyncExitStack()
+        self.grace = GRACE
+
+    def _tenants(self) -> Mapping[str, Tenant]:
+        return self.config.tenants
+
+    async def __aenter__(self) -> Self:
+        """Raises: ConfigError, KeyringError, StoreUnavailable: it cannot start."""
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _open(self) -> None:
+        durable = await check_store(self._url, self.config)
+        self.store = RedisStore(self._url, fenced=not durable)
+        self._stack.push_async_callback(self.store.close)
+        await check_keys(self.store, self._keyring)
+        self._letters = Letters(
+            self._keyring, self._tenants, self._letter_ways, root_url=self.config.app.root_url
+        )
+        codes, logins = HashPool(), HashPool(waiting=64)
+        self._stack.callback(codes.close)
+        self._stack.callback(logins.close)
+        if self._delivers:
+            await self._deliver()
+        parts = self._parts(codes, logins)
+        self.api, self.admin = api.build(parts), health.build_admin(parts)
+
+    async def _deliver(self) -> None:
+        await self._ways.open()
+        self._stack.push_async_callback(self._close_ways)
+        await self._stack.enter_async_context(self._callback)
+        self._start_courier()
+        self._stack.push_async_callback(self._stop_courier)
+        self.store.listen(self._outlet.wake)
+
+    def _parts(self, codes: HashPool, logins: HashPool) -> Parts:
+        app = self.config.app
+        verifier = Verifier(
+            store=self.store,
+            keyring=self._keyring,
+            kinds=self._kinds,
+            outbox=self._outlet,
+            pool=codes,
+            root_url=app.root_url,
+            cost=self._cost,
+        )
+        self._authenticator = Authenticator(self._tenants, logins)
+        return Parts(
+            verifier=verifier,
+            tenants=self._tenants,
+            authenticator=self._authenticator,
+            health=self.health,
+            metrics=lambda: self._metrics.text(in_flight=self._outlet.in_flight),
+            log=self._note_request,
+            root_url=app.root_url,
+            trusted_proxies=app.trusted_proxies,
+        )
+
+    # Delivery
+
+    def _start_courier(self) -> None:
+        courier = Courier(
+            self.store,
+            self._ways.routes,
+            compose=self._letters.compose,
+            tenants=lambda: list(self.config.tenants),
+            news=self._note_attempt,
+        )
+        courier.start()
+        self._outlet.change(courier, self._ways.routes)
+
+    async def _stop_courier(self) -> None:
+        if (courier := self._outlet.courier) is not None:
+            await courier.stop(self.grace)
+        for task in self._leaving:
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+
+    async def _close_ways(self) -> None:
+        await self._ways.close()
+
+    # Reload
+
+    async def reload(self, config: Config) -> None:
+        """Tenants, templates, limits, channels and routes of another config; requests go on meanwhile.
+
+        Raises: ConfigError, after which everything is as before.
+        """
+        ways = Ways.of(config, self._callback, old=self._ways)
+        if self._delivers:
+            await ways.open(but=self._ways)
+        self._tell_fixed(config)
+        old, self._ways, self.config = self._ways, ways, config
+        for mapping, new in ((self._kinds, ways.kinds()), (self._letter_ways, ways.letters())):
+            _become(mapping, new)
+        self._letters.forget()
+        self._authenticator.flush()
+        if self._delivers and ways.routes != old.routes:
+            self._change_courier(old)
+
+    def _change_courier(self, old: Ways) -> None:
+        """The new courier serves at once; the old one ends what it has in hand, then its channels close."""
+        leaving, ways = self._outlet.courier, self._ways
+        self._start_courier()
+
+        async def leave() -> None:
+            longest = max(channel.config.timeout for channel in (*old.channels.values(), self._callback))
+            try:
+                if leaving is not None:
+                    await leaving.stop(longest + 1)
+            finally:
+                await old.close(but=ways)
+
+        task = asyncio.create_task(leave())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    def _tell_fixed(self, config: Config) -> None:
+        """What was changed and is read at start alone."""
+        fixed = [
+            f"{table}.{name}"
+            for table in ("app", "redis")
+            for name in getattr(config, table).__struct_fields__
+            if getattr(getattr(config, table), name) != getattr(getattr(self.config, table), name)
+        ]
+        if fixed:
+            _log.warning("these changes take effect after a restart", settings=", ".join(fixed))
+
+    # What others are told
+
+    async def health(self) -> Health:
+        """How the store and the channels of this process are."""
+        channels = self._ways.channels if self._delivers else {}
+        return await health.examine(self.store, channels, warnings=self.warnings())
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator should know, and may have wanted."""
+        app, beside = self.config.app, ()
+        if not self.config.redis.url and app.keyring.is_relative_to(app.data_dir):
+            beside = ("app.keyring: lies beside the store; who steals or backs up one has both",)
+        return (*self.config.warnings, *beside)
+
+    def _note_request(self, line: RequestLine) -> None:
+        self._metrics.request(
+            method=line.method, route=line.route, status=line.status, seconds=line.seconds, code=line.code
+        )
+        say = _log.error if line.failure else _log.info
+        say(
+            "request",
+            request_id=line.request_id,
+            method=line.method,
+            route=line.route,
+            status=line.status,
+            ms=round(line.seconds * 1000, 2),
+            tenant=line.tenant,
+            client=line.client,
+            refusal=line.code,
+            **({"exception": line.failure} if line.failure else {}),
+        )
+
+    def _note_attempt(self, news: News) -> None:
+        self._metrics.attempt(
+            channel=news.channel, lane=news.lane, result=news.result, final=news.final, seconds=news.seconds
+        )
+        say = _log.info if news.result == "sent" else _log.warning
+        say(
+            "message",
+            tenant=news.tenant,
+            route=news.route,
+            channel=news.channel,
+            lane=news.lane,
+            message=news.message[:8],
+            result=news.result,
+            reason=news.reason,
+            final=news.final,
+            ms=round(news.seconds * 1000, 2),
+        )
+
+
+def _become(mapping: dict[str, Any], new: Mapping[str, Any]) -> None:
+    """In place: others hold the mapping."""
+    mapping.clear()
+    mapping.update(new)
+
+
+async def check_store(url: str, config: Config, *, patience: float = PATIENCE) -> bool:
+    """Whether the store never loses what it acknowledged (D9); waits `patience` seconds for it.
+
+    Raises: ConfigError when it keeps less than the config says, StoreUnavailable.
+    """
+    connector = Connector(url)
+    batcher = Batcher(connector)
+    wanted = config.redis.durability if config.redis.url else "always"
+    until, told = time.monotonic() + patience, False
+    try:
+        while True:
+            try:
+                return await check_durability(batcher.call, wanted, fails_over=connector.fails_over)
+            except StoreUnavailable as error:
+                if time.monotonic() >= until:
+                    raise
+                if not told:
+                    _log.warning("waiting for the store", reason=str(error), seconds=patience)
+                told = True
+                await asyncio.sleep(0.2)
+    finally:
+        await batcher.close()
+
+
+async def check_keys(store: RedisStore, keyring: Keyring) -> None:
+    """Refuse a keyring other than the store's. Raises: KeyringError, StoreUnavailable."""
+    values = [(key.name, key.check_value()) for key in keyring.keys.values()]
+    differing = await store.check_values([("index", keyring.index_check_value()), *values])
+    if differing:
+        raise KeyringError(
+            f"this store belongs to another keyring (differing: {', '.join(differing)}):"
+            " copy the keyring of the other nodes here, or name another store"
+        )
+
+
+def explain(error: Exception) -> str:
+    """One line on why the service cannot start."""
+    if isinstance(error, StoreUnavailable):
+        return f"redis.url: {error or error.message}"
+    return str(error)
+
+
+__all__ = ["BOTH", "ConfigError", "Role", "Service", "check_keys", "check_store", "explain"]

@@ -1,0 +1,105 @@
+"""One request on its way: from who asks, over what is asked, to the answer and its line in the log."""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any, Final
+
+from otpsvc.errors import Busy, Forbidden, RequestError
+from otpsvc.http.calls import Asked, Call
+from otpsvc.http.client import Trusted, client_address, masked
+from otpsvc.http.envelope import Reply, refusal, success
+from otpsvc.http.fields import Receive, read_body, read_fields
+from otpsvc.http.parts import Parts, RequestLine
+from otpsvc.request import client_prefix
+from otpsvc.tenant import Tenant
+
+#: Places of an exception that the log names, innermost first.
+_PLACES: Final = 12
+
+
+class Exchange:
+    """`headers` are the request's, by lower-case name. Nothing in here is ever logged but `line`."""
+
+    __slots__ = (
+        "_began", "_parts", "_scope", "_trusted", "code", "failure", "headers", "id", "problem", "tenant",
+    )  # fmt: skip
+
+    def __init__(self, parts: Parts, trusted: Trusted, scope: Mapping[str, Any]) -> None:
+        self._began = time.perf_counter()
+        self._parts = parts
+        self._trusted = trusted
+        self._scope = scope
+        #: Random, so that it tells nothing; not a secret.
+        self.id = b"%016x" % random.getrandbits(64)
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.problem = b"application/problem+json" in self.headers.get(b"accept", b"")
+        self.tenant = ""
+        self.code = ""
+        self.failure = ""
+
+    @property
+    def address(self) -> str:
+        """The client's address; "" when it cannot be known."""
+        return client_address(self._scope, self._trusted)
+
+    async def answer(self, call: Call, id: str, receive: Receive) -> Reply:
+        """Carry a call out. Every error becomes an answer."""
+        try:
+            tenant = await self._who()
+            headers = self.headers
+            fields = read_fields(
+                await read_body(receive, headers),
+                headers.get(b"content-type", b""),
+                self._scope["query_string"] or b"",
+            )
+            key = headers.get(b"idempotency-key", b"").decode("latin-1")
+            asked = Asked(self._parts.verifier, tenant, fields, id, key)
+            return success(await call.run(asked), self.id)
+        except Exception as error:
+            return self.refuse(error, missing=call.missing)
+
+    async def _who(self) -> Tenant:
+        """Raises: Unauthorized, Forbidden, Limited, Busy."""
+        authenticator, header = self._parts.authenticator, self.headers.get(b"authorization")
+        tenant = authenticator.known(header)
+        if tenant is None:
+            tenant = await authenticator.tenant(header, client_prefix(self.address))
+        self.tenant = tenant.name
+        if "otp" not in tenant.scopes:
+            raise Forbidden("This namespace may not use verifications.", code="scope")
+        return tenant
+
+    def refuse(self, error: Exception, *, missing: int = 404) -> Reply:
+        """The answer to an error; one that should not happen is noted for the log."""
+        if not isinstance(error, (RequestError, Busy)):
+            self.failure = described(error)
+        reply = refusal(error, self.id, problem=self.problem, missing=missing)
+        self.code = reply.code
+        return reply
+
+    def log(self, route: str, status: int) -> None:
+        """Write the request's line."""
+        line = RequestLine(
+            request_id=self.id.decode(),
+            method=self._scope["method"],
+            route=route,
+            status=status,
+            seconds=time.perf_counter() - self._began,
+            tenant=self.tenant,
+            client=masked(self.address),
+            code=self.code,
+            failure=self.failure,
+        )
+        self._parts.log(line)
+
+
+def described(error: BaseException) -> str:
+    """An exception's kind and where it passed, without its words and without any value (SECURITY 22, 27)."""
+    frames = traceback.extract_tb(error.__traceback__)[: -_PLACES - 1 : -1]
+    places = [f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
+    return f"{type(error).__qualname__} at {' < '.join(places)}"

@@ -1,0 +1,108 @@
+"""Stands in front of Litestar: serves the three busiest calls itself, watches over all the others.
+
+A create, check or status as a plain form costs no routing and no framework here; any
+other form of them, and everything else, goes on to Litestar. Both ways meet in
+`Exchange.answer`, and both end in one line of the log.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from otpsvc.http.calls import CHECK, CREATE, STATUS, Call
+from otpsvc.http.client import Trusted
+from otpsvc.http.envelope import secured, unrouted
+from otpsvc.http.exchange import Exchange
+from otpsvc.http.fields import FORM
+from otpsvc.http.parts import Parts
+
+_PREFIX: Final = b"/api/otp/"
+_STATUS: Final = b"/status"
+
+
+class Front:
+    """The public application. `inner` is Litestar's."""
+
+    def __init__(self, parts: Parts, trusted: Trusted, inner: Any) -> None:
+        self._parts = parts
+        self._trusted = trusted
+        self._inner = inner
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        exchange = Exchange(self._parts, self._trusted, scope)
+        path = scope["raw_path"]
+        found = _hot(scope["method"], path) if path.startswith(_PREFIX) and _plain(scope, exchange) else None
+        if found is None:
+            await self._pass_on(exchange, scope, receive, send)
+            return
+        call, id = found
+        reply = await exchange.answer(call, id, receive)
+        await reply(scope, receive, send)
+        exchange.log(call.route, reply.status)
+
+    async def _pass_on(self, exchange: Exchange, scope: Any, receive: Any, send: Any) -> None:
+        path = scope["raw_path"].decode("latin-1")
+        # Routed by the path as it was sent: an escaped slash is no slash.
+        scope = {**scope, "path": path, "state": {**scope.get("state", {}), "exchange": exchange}}
+        watch = _Watch(send, exchange.id)
+        try:
+            if "//" in path:
+                exchange.code = "unknown_route"
+                reply = unrouted(404, exchange.id, problem=exchange.problem)
+                await reply(scope, receive, watch)
+            else:
+                await self._inner(scope, receive, watch)
+        except Exception as error:
+            reply = exchange.refuse(error)
+            if watch.status:
+                raise
+            await reply(scope, receive, watch)
+        finally:
+            exchange.log(scope.get("path_template", "?").replace(":str}", "}"), watch.status)
+
+
+class _Watch:
+    """A `send` that notes the status and completes the headers."""
+
+    __slots__ = ("_request_id", "_send", "status")
+
+    def __init__(self, send: Any, request_id: bytes) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status = 0
+
+    async def __call__(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": secured(list(message["headers"]), self._request_id)}
+        await self._send(message)
+
+
+def _plain(scope: Any, exchange: Exchange) -> bool:
+    """True for a form without query, Idempotency-Key and wish for another kind of answer."""
+    headers = exchange.headers
+    return (
+        not scope["query_string"]
+        and headers.get(b"content-type") == FORM
+        and b"idempotency-key" not in headers
+        and not exchange.problem
+    )
+
+
+def _hot(method: str, path: bytes) -> tuple[Call, str] | None:
+    rest = path[len(_PREFIX) :]
+    call = None
+    if method == "POST":
+        call = CHECK
+        if rest.endswith(_STATUS):
+            call, rest = STATUS, rest[: -len(_STATUS)]
+    elif method == "PUT":
+        call = CREATE
+    if call is None or not rest or b"/" in rest or b"%" in rest:
+        return None
+    return call, rest.decode("latin-1")
+
+

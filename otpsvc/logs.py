@@ -1,0 +1,197 @@
+"""Log lines: JSON or for people, one writer for ours and for libraries, and nothing secret in them.
+
+What is kept out, and how: values are plain words and numbers, or their type's name; what
+stands under a telling name is a dot; tracebacks show places and never variables; the
+words of an exception are shown only when it is one of ours, as others quote their data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, MutableMapping
+from types import TracebackType
+from typing import Any, Final, Literal, TextIO
+
+import msgspec
+import structlog
+
+from otpsvc.errors import OtpsvcError
+
+Style = Literal["json", "console"]
+Level = Literal["debug", "info", "warning", "error"]
+#: Names of fields whose values are never shown.
+_SECRET: Final = frozenset(
+    "address authorization body code credentials email extra html key msisdn number otp password"
+    " phone recipient secret subject text to token url".split()
+)
+_HIDDEN: Final = "…"
+#: Characters of one value, and of a traceback.
+_VALUE_MAX, _TRACE_MAX = 300, 8000
+#: What asyncio itself says in front of the names and values that it adds.
+_FIXED: Final = re.compile(r"[A-Za-z_' .,!%-]{0,100}")
+#: Of libraries only what needs an eye: their lower levels tell what passes through them.
+_FOREIGN_LEVEL: Final = logging.WARNING
+
+_encode = msgspec.json.Encoder().encode
+_log = structlog.get_logger("otpsvc")
+
+
+def configure(style: Style, level: Level, *, stream: TextIO | None = None, cache: bool = False) -> None:
+    """Set up structlog, the standard library's logging and the last resorts of Python itself.
+
+    `stream`: standard error when None. `cache` fixes loggers at their first use, for speed.
+    """
+    stream = stream or sys.stderr
+    least = getattr(logging, level.upper())
+    processors = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _traced,
+        _plain,
+    ]
+    structlog.configure(
+        processors=[*processors, _renderer(style, stream)],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=cache,
+    )
+    _route_standard(least)
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def on_loop_error(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """For `loop.set_exception_handler`: "exception was never retrieved" and the like.
+
+    asyncio's own handler prints futures, callbacks and their arguments.
+    """
+    _log.error(_fixed(context.get("message")), source="asyncio", exc_info=context.get("exception"))
+
+
+def traced(error: BaseException) -> str:
+    """The places that an exception passed and its kind, with those that caused it."""
+    return "\n".join(_chain(error, set()))[-_TRACE_MAX:]
+
+
+def brief(error: BaseException) -> str:
+    """One line: the kind, and the words where they are ours."""
+    if isinstance(error, OtpsvcError):
+        return f"{type(error).__name__}: {error}"
+    # Its number and what the system calls it; the path is left out.
+    if isinstance(error, OSError) and isinstance(error.strerror, str):
+        return f"{type(error).__name__}: {error.strerror}"
+    return type(error).__name__
+
+
+def _chain(error: BaseException, seen: set[int]) -> list[str]:
+    seen.add(id(error))
+    lines: list[str] = []
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None and id(cause) not in seen and len(seen) < 20:
+        lines += [*_chain(cause, seen), "then:"]
+    if error.__traceback__ is not None:
+        lines += [line.rstrip("\n") for line in _places(error.__traceback__)]
+    lines.append(brief(error))
+    if isinstance(error, BaseExceptionGroup) and len(seen) < 20:
+        for one in error.exceptions[:5]:
+            lines += ["  | " + line for line in _chain(one, seen)]
+    return lines
+
+
+def _places(trace: TracebackType) -> list[str]:
+    """File, line and source text; never locals."""
+    return traceback.StackSummary.extract(traceback.walk_tb(trace), limit=-30, capture_locals=False).format()
+
+
+# Processors
+
+
+def _traced(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """`exc_info` becomes text here, before any renderer can make its own of it."""
+    error = event.pop("exc_info", None)
+    if isinstance(error, tuple):
+        error = error[1]
+    elif error and not isinstance(error, BaseException):
+        error = sys.exc_info()[1]
+    if error:
+        event["exception"] = traced(error)
+    return event
+
+
+def _plain(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Plain values alone, none under a telling name, none endless."""
+    for name, value in event.items():
+        if name in _SECRET and value:
+            event[name] = _HIDDEN
+        elif isinstance(value, str):
+            if len(value) > _VALUE_MAX and name != "exception":
+                event[name] = value[:_VALUE_MAX] + _HIDDEN
+        elif value is not None and not isinstance(value, int | float):
+            event[name] = f"<{type(value).__name__}>"
+    return event
+
+
+def _renderer(style: Style, stream: TextIO) -> Callable[..., str]:
+    if style == "json":
+        return _as_json
+    return structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=20
+    )
+
+
+def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    first = {"timestamp": event.pop("timestamp", ""), "level": event.pop("level", "")}
+    return _encode({**first, **event}).decode("utf-8", "replace")
+
+
+# What others say
+
+
+def _fixed(said: object) -> str:
+    """The words in front of the first value."""
+    found = _FIXED.match(str(said))
+    return found[0].strip() if found else ""
+
+
+class _Routed(logging.Handler):
+    """Passes the standard library's records on to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            ours = record.name.partition(".")[0] == "otpsvc"
+            # Arguments of other people's lines may be anything: what stands before them is shown.
+            said = record.getMessage() if ours else _fixed(record.msg)
+            level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
+            structlog.get_logger().log(level, said, source=record.name, exc_info=record.exc_info)
+        except Exception:  # noqa: BLE001 - a log line must not break what it tells of
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        sys.stderr.write(f"a log line of {record.name} could not be written\n")
+
+
+def _route_standard(least: int) -> None:
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if isinstance(one, _Routed)]:
+        root.removeHandler(handler)
+    root.addHandler(_Routed())
+    root.setLevel(max(least, _FOREIGN_LEVEL))
+    logging.getLogger("otpsvc").setLevel(least)
+    # Set on the logger itself: uvicorn looks at its own level for every connection.
+    logging.getLogger("uvicorn.error").setLevel(max(least, _FOREIGN_LEVEL))
+    logging.raiseExceptions = False
+
+
+def _uncaught(
+    kind: type[BaseException], error: BaseException | None, _trace: TracebackType | None = None
+) -> None:
+    if error is None or issubclass(kind, KeyboardInterrupt | SystemExit):
+        return
+    _log.critical("uncaught exception", exc_info=error)

@@ -1,0 +1,124 @@
+"""The ways out of one config: channels opened, routes made of them, and the change to those of another config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Self
+
+import structlog
+from msgspec import Struct
+
+from otpsvc.address import ANY, AddressKind
+from otpsvc.channel import Channel, ChannelConfig
+from otpsvc.channels.callback import Callback, CallbackConfig
+from otpsvc.config import Config
+from otpsvc.config_types import fields_of
+from otpsvc.deliver import Courier, Route
+from otpsvc.letter import Way
+from otpsvc.loading import CALLBACK, make
+from otpsvc.message import Lane, Message
+from otpsvc.store import Claimed
+from otpsvc.tenant import Tenant, Texts
+
+_log = structlog.get_logger("otpsvc.ways")
+
+
+class Ways(Struct, frozen=True):
+    """`routes` has every channel alone, every configured route, and the callbacks'."""
+
+    channels: Mapping[str, Channel]
+    routes: Mapping[str, Route]
+
+    @classmethod
+    def of(cls, config: Config, callback: Callback, *, old: Self | None = None) -> Self:
+        """Channels that stay as they are, are taken from `old`. Raises: ConfigError."""
+        before = old.channels if old else {}
+        channels = {name: _same(before.get(name), one) or make(one) for name, one in config.channels.items()}
+        lists = {**{name: (name,) for name in channels}, **config.routes}
+        routes = {name: Route(name, tuple((way, channels[way]) for way in ways)) for name, ways in lists.items()}
+        routes[CALLBACK] = Route(CALLBACK, ((CALLBACK, callback),))
+        return cls(channels, routes)
+
+    def kinds(self) -> dict[str, AddressKind]:
+        """The kind of address that each way out takes, where people may name it."""
+        return {name: _kind(route) for name, route in self.routes.items() if name != CALLBACK}
+
+    def letters(self) -> dict[str, Way]:
+        """What a letter must know of each route."""
+        return {name: Way(_kind(route).name, _texts(route)) for name, route in self.routes.items()}
+
+    async def open(self, but: Self | None = None) -> None:
+        """Open all channels that `but` does not hold; all or none."""
+        held = set(but.channels.values()) if but else set()
+        async with AsyncExitStack() as stack:
+            for channel in self.channels.values():
+                if channel not in held:
+                    await stack.enter_async_context(channel)
+            stack.pop_all()
+
+    async def close(self, but: Self | None = None) -> None:
+        """Close all channels that `but` does not hold."""
+        held = set(but.channels.values()) if but else set()
+        for name, channel in self.channels.items():
+            if channel in held:
+                continue
+            try:
+                await channel.__aexit__(None, None, None)
+            except Exception:
+                _log.exception("a channel could not be closed", channel=name)
+
+
+class Outlet:
+    """What verification hands messages to: the courier of the moment, or none in this process."""
+
+    def __init__(self) -> None:
+        self.courier: Courier | None = None
+        self._routes: frozenset[str] = frozenset()
+
+    def change(self, courier: Courier | None, routes: Mapping[str, Route]) -> None:
+        """From now on this one serves."""
+        self.courier = courier
+        self._routes = frozenset(routes)
+
+    def lease(self, route: str) -> int:
+        """0 without a courier: the message is queued, and the store wakes who delivers."""
+        return self.courier.lease(route) if self.courier else 0
+
+    def take(self, claimed: Claimed, message: Message | None = None) -> None:
+        # The route may be gone since its lease was given; the lease ends by itself.
+        if self.courier and claimed.route in self._routes:
+            self.courier.take(claimed, message)
+
+    def wake(self, tenant: str, route: str, lane: Lane) -> None:
+        if self.courier:
+            self.courier.wake(tenant, route, lane)
+
+    @property
+    def in_flight(self) -> int:
+        return self.courier.in_flight if self.courier else 0
+
+
+def callback_channel(tenants: Callable[[], Mapping[str, Tenant]]) -> Callback:
+    """The channel of events to tenants."""
+    return Callback(CallbackConfig(), lambda _: None, tenants=tenants)
+
+
+def _same(channel: Channel | None, config: ChannelConfig) -> Channel | None:
+    """The channel, if the config asks for the same. What stands in files may have changed, so: anew."""
+    if channel is None or channel.config != config:
+        return None
+    files = any(name.endswith("_file") and getattr(config, name) for name in fields_of(type(config)))
+    return None if files else channel
+
+
+def _kind(route: Route) -> AddressKind:
+    """The strictest of its channels; they differ by "any" alone (see `loading.py`)."""
+    kinds = [channel.address for _, channel in route.channels]
+    return next((kind for kind in kinds if kind.name != "any"), ANY)
+
+
+def _texts(route: Route) -> Texts:
+    """The first channel's own."""
+    config = route.channels[0][1].config
+    return Texts(subject=config.subject, text=config.template, sms=config.template)

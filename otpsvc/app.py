@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, Self
 import structlog
 
 from otpsvc.config import Config
-from otpsvc.deliver import Courier, News
+from otpsvc.deliver import Courier, Ended, News
 from otpsvc.errors import ConfigError, KeyringError, StoreUnavailable
 from otpsvc.hashpool import Cost, HashPool
 from otpsvc.http import api, health
@@ -115,7 +115,7 @@ class Service:
         await self._ways.open()
         self._stack.push_async_callback(self._close_ways)
         await self._stack.enter_async_context(self._callback)
-        self._start_courier()
+        self._outlet.courier = self._started_courier()
         self._stack.push_async_callback(self._stop_courier)
         self.store.listen(self._outlet.wake)
 
@@ -144,16 +144,16 @@ class Service:
 
     # Delivery
 
-    def _start_courier(self) -> None:
+    def _started_courier(self) -> Courier:
         courier = Courier(
             self.store,
             self._ways.routes,
             compose=self._letters.compose,
             tenants=lambda: list(self.config.tenants),
-            news=self._note_attempt,
+            news=self._note_news,
         )
         courier.start()
-        self._outlet.change(courier, self._ways.routes)
+        return courier
 
     async def _stop_courier(self) -> None:
         if (courier := self._outlet.courier) is not None:
@@ -170,24 +170,23 @@ class Service:
     async def reload(self, config: Config) -> None:
         """Tenants, templates, limits, channels and routes of another config; requests go on meanwhile.
 
-        Raises: ConfigError, after which everything is as before.
+        One at a time. Raises: ConfigError, after which everything is as before.
         """
         ways = Ways.of(config, self._callback, old=self._ways)
         if self._delivers:
             await ways.open(but=self._ways)
         self._tell_fixed(config)
         old, self._ways, self.config = self._ways, ways, config
-        for mapping, new in ((self._kinds, ways.kinds()), (self._letter_ways, ways.letters())):
-            _become(mapping, new)
+        _become(self._letter_ways, {**old.letters(), **ways.letters()})
+        _become(self._kinds, ways.kinds())
         self._letters.forget()
         self._authenticator.flush()
         if self._delivers and ways.routes != old.routes:
-            self._change_courier(old)
+            await self._change_courier(old)
 
-    def _change_courier(self, old: Ways) -> None:
+    async def _change_courier(self, old: Ways) -> None:
         """The new courier serves at once; the old one ends what it has in hand, then its channels close."""
-        leaving, ways = self._outlet.courier, self._ways
-        self._start_courier()
+        leaving, ways = await self._outlet.change(self._started_courier()), self._ways
 
         async def leave() -> None:
             longest = max(channel.config.timeout for channel in (*old.channels.values(), self._callback))
@@ -244,7 +243,11 @@ class Service:
             **({"exception": line.failure} if line.failure else {}),
         )
 
-    def _note_attempt(self, news: News) -> None:
+    def _note_news(self, news: News | Ended) -> None:
+        if isinstance(news, Ended):
+            self._metrics.ended(lane=news.lane, count=news.count)
+            _log.warning("messages expired", tenant=news.tenant, route=news.route, lane=news.lane, count=news.count)
+            return
         self._metrics.attempt(
             channel=news.channel, lane=news.lane, result=news.result, final=news.final, seconds=news.seconds
         )

@@ -12,8 +12,8 @@ from msgspec import Struct, structs
 from otpsvc.channel import Channel, ChannelConfig
 from otpsvc.channels import channel_type
 from otpsvc.config import Config, Outside, load, problems
-from otpsvc.config_values import Listen, read_listen
-from otpsvc.config_words import ENVIRONMENT
+from otpsvc.config.values import Listen, read_listen
+from otpsvc.config.words import ENVIRONMENT
 from otpsvc.errors import ConfigError
 from otpsvc.message import Delivery, Incoming
 from otpsvc.render import check

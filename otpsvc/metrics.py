@@ -22,7 +22,6 @@ _REQUESTS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _SENDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 #: Routes of a check: what came of it is the code of the answer.
 _CHECKS = frozenset({("POST", "/api/otp/{id}"), ("POST", "/otp/{namespace}/{id}")})
-#: Codes that no budget counts: the guess was not looked at.
 _STORE = "store_unavailable"
 
 
@@ -76,6 +75,10 @@ class Metrics:
         self._attempt_seconds.labels(channel).observe(seconds)
         if final in ("failed", "expired"):
             self._dead.labels(channel, lane, final).inc()
+
+    def ended(self, *, lane: str, count: int) -> None:
+        """Messages whose time ran out in the queue, so that no channel ever had them."""
+        self._dead.labels("", lane, "expired").inc(count)
 
     def store_error(self) -> None:
         """The store did not answer outside a request."""

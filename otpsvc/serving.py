@@ -1,6 +1,6 @@
-"""One process that serves: its doors in front of one service, its signals, its end.
+"""One process that serves: its doors in front of one service, and how both end.
 
-    signals, or the parent's words ─> Process ─> doors (uvicorn) ─> service (app.py)
+    words of the caller ─> Process ─> doors (uvicorn) ─> service (app.py)
 
 A stop closes the doors first, lets requests end, then messages, then the store.
 """
@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 import ssl
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import structlog
@@ -26,10 +23,8 @@ from otpsvc.config import Config
 from otpsvc.errors import ConfigError
 from otpsvc.keyring import Keyring
 from otpsvc.listening import BACKLOG, load_certificate, tls_context
-from otpsvc.loading import Source
 from otpsvc.metrics import Metrics, folder_of
-from otpsvc.notify import Notifier
-from otpsvc.wire import HttpProtocol
+from otpsvc.protocol import HttpProtocol
 
 #: Seconds for requests to end, once no more are taken.
 DRAIN: Final = 15
@@ -42,7 +37,7 @@ _log = structlog.get_logger("otpsvc")
 class Door(uvicorn.Server):
     """One app on some sockets; signals are not its business."""
 
-    def __init__(self, app: Any, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
+    def __init__(self, app: Any, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None = None) -> None:
         config = uvicorn.Config(
             app,
             http=HttpProtocol,
@@ -58,13 +53,14 @@ class Door(uvicorn.Server):
             timeout_graceful_shutdown=DRAIN,
         )
         config.load()
+        # Ours, so that its certificate can be changed in place.
         config.ssl = tls
         super().__init__(config)
         self._sockets = list(sockets)
         self.up = asyncio.Event()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Any:
+    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -83,14 +79,14 @@ class Door(uvicorn.Server):
 
 
 class Process:
-    """Serves until told to stop; what tells it is the caller's (`serve_alone`, `supervisor.py`).
+    """Serves until it is told to stop.
 
-    `public` and `admin` are bound sockets; `store_url` empty: the config's own.
+    `public` and `admin` are bound sockets; `store_url` is empty for the config's own;
+    `ready` is called once all doors are open.
     """
 
     def __init__(
         self,
-        source: Source,
         config: Config,
         keyring: Keyring,
         *,
@@ -98,9 +94,9 @@ class Process:
         roles: frozenset[Role],
         public: Sequence[socket.socket],
         admin: Sequence[socket.socket],
-        ready: Callable[[], None],
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
-        self._source = source
+        """Raises: ConfigError."""
         self._public, self._admin = public, admin
         self._ready = ready
         self._service = Service(
@@ -112,40 +108,60 @@ class Process:
         )
         self._tls = tls_context(config.app.tls) if config.app.tls else None
         self._stop = asyncio.Event()
-        self._hurry = asyncio.Event()
-        self._reloading = asyncio.Lock()
+        self._doors: list[Door] = []
 
     def stop(self) -> None:
         """Drain and end; the second time at once."""
         if self._stop.is_set():
             self._service.grace = 0.0
-            self._hurry.set()
+            for door in self._doors:
+                door.hurry()
         self._stop.set()
 
     async def run(self) -> None:
         """Raises: ConfigError, KeyringError, StoreUnavailable: it could not start."""
         asyncio.get_running_loop().set_exception_handler(logs.on_loop_error)
         async with self._service as service:
-            async with self._doors(service) as doors:
+            self._doors = list(self._made_doors(service))
+            tasks = [asyncio.create_task(door.run_until_closed()) for door in self._doors]
+            opened = asyncio.gather(*(door.up.wait() for door in self._doors))
+            await _first(opened, *tasks)
+            if opened.done():
                 self._ready()
-                ended = asyncio.gather(*(door.closed for door in doors))
-                await _first(self._stop.wait(), ended)
-                await self._close(doors)
-            _log.info("no more requests", in_flight=service.in_flight)
+                await _first(self._stop.wait(), *tasks)
+            for door in self._doors:
+                door.should_exit = True
+            await asyncio.gather(*tasks)
 
-    async def reload(self) -> bool:
-        """Read the config again and take it over; True when it could be used."""
-        async with self._reloading:
-            try:
-                # Templates of a thousand tenants take a while; requests go on.
-                config = await asyncio.to_thread(self._source.config)
-                await self._service.reload(config)
-                if self._tls and config.app.tls:
-                    load_certificate(self._tls, config.app.tls)
-            except (ConfigError, OSError) as error:
-                _log.error("the config was not reloaded, the old one stays", reason=logs.brief(error))
-                return False
-        for warning in self._service.warnings():
-            _log.warning("config", warning=warning)
-        _log.info("reloaded", tenants=len(config.tenants))
+    async def reload(self, config: Config) -> bool:
+        """Take another config over while serving; True when it could be used."""
+        try:
+            await self._service.reload(config)
+            if self._tls and config.app.tls:
+                load_certificate(self._tls, config.app.tls)
+        except (ConfigError, OSError) as error:
+            _log.error("the config was not taken over", reason=logs.brief(error))
+            return False
         return True
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator should know."""
+        return self._service.warnings()
+
+    def _made_doors(self, service: Service) -> Iterator[Door]:
+        """TLS stands before networks; a unix socket is a proxy's, and stays on this machine."""
+        for family in (False, True):
+            sockets = [one for one in self._public if (one.family == socket.AF_UNIX) is family]
+            if sockets:
+                yield Door(service.api, sockets, None if family else self._tls)
+        if self._admin:
+            yield Door(service.admin, self._admin)
+
+
+async def _first(*awaitables: Any) -> None:
+    """Until one of them ends. Tasks go on; what was no task is given up."""
+    waits = [asyncio.ensure_future(one) for one in awaitables]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait, one in zip(waits, awaitables, strict=True):
+        if wait is not one:
+            wait.cancel()

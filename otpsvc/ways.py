@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Self
@@ -13,11 +14,11 @@ from otpsvc.address import ANY, AddressKind
 from otpsvc.channel import Channel, ChannelConfig
 from otpsvc.channels.callback import Callback, CallbackConfig
 from otpsvc.config import Config
-from otpsvc.config_types import fields_of
+from otpsvc.config.types import fields_of
 from otpsvc.deliver import Courier, Route
-from otpsvc.letter import Way
+from otpsvc.letter import Draft, Way
 from otpsvc.loading import CALLBACK, make
-from otpsvc.message import Lane, Message
+from otpsvc.message import Lane
 from otpsvc.store import Claimed
 from otpsvc.tenant import Tenant, Texts
 
@@ -74,21 +75,45 @@ class Outlet:
 
     def __init__(self) -> None:
         self.courier: Courier | None = None
-        self._routes: frozenset[str] = frozenset()
+        self._open = True
+        #: Places that were kept and neither filled nor given back.
+        self._kept = 0
+        self._settled = asyncio.Event()
 
-    def change(self, courier: Courier | None, routes: Mapping[str, Route]) -> None:
-        """From now on this one serves."""
-        self.courier = courier
-        self._routes = frozenset(routes)
+    async def change(self, courier: Courier) -> Courier | None:
+        """From now on this one serves; the one before is returned, and no kept place is left in it."""
+        # Meanwhile messages are queued, and the old courier takes them from there.
+        self._open = False
+        try:
+            while self._kept:
+                self._settled.clear()
+                await self._settled.wait()
+            old, self.courier = self.courier, courier
+        finally:
+            self._open = True
+        return old
 
-    def lease(self, route: str) -> int:
+    def lease(self, tenant: str, route: str) -> int:
         """0 without a courier: the message is queued, and the store wakes who delivers."""
-        return self.courier.lease(route) if self.courier else 0
+        lease = self.courier.lease(tenant, route) if self.courier and self._open else 0
+        if lease:
+            self._kept += 1
+        return lease
 
-    def take(self, claimed: Claimed, message: Message | None = None) -> None:
-        # The route may be gone since its lease was given; the lease ends by itself.
-        if self.courier and claimed.route in self._routes:
-            self.courier.take(claimed, message)
+    def give_back(self, tenant: str, route: str) -> None:
+        if self.courier:
+            self._filled()
+            self.courier.give_back(tenant, route)
+
+    def take(self, claimed: Claimed, draft: Draft | None = None) -> None:
+        if self.courier:
+            self._filled()
+            self.courier.take(claimed, draft)
+
+    def _filled(self) -> None:
+        self._kept -= 1
+        if not self._kept:
+            self._settled.set()
 
     def wake(self, tenant: str, route: str, lane: Lane) -> None:
         if self.courier:

@@ -20,7 +20,7 @@ from otpsvc.address import ANY, EMAIL, AddressKind, phone
 from otpsvc.channel import Channel, ChannelConfig
 from otpsvc.channels import is_loopback, secret_from, tls_context
 from otpsvc.channels.poster import Poster, Signer, basic
-from otpsvc.errors import ConfigError
+from otpsvc.errors import ConfigError, Refused
 from otpsvc.message import Message, Receipt, Report
 
 
@@ -163,8 +163,12 @@ class WebhookChannel(Channel):
         Raises: Refused, Unavailable, Uncertain. A CancelledError whose cause is Uncertain
         came after the body was written.
         """
+        try:
+            body = self._write(message)
+        except UnicodeEncodeError:
+            raise Refused("the text is not Unicode") from None
         answer = await self._poster.post(
-            self._url, self._write(message), message_id=message.id, signer=self._signer, auth=self._auth
+            self._url, body, message_id=message.id, signer=self._signer, auth=self._auth
         )
         return Receipt(_answered_id(answer))
 

@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
+from otpsvc.errors import BadRequest, StoreUnavailable
 from otpsvc.http.calls import CALLS, Call
 from otpsvc.http.client import read_trusted
 from otpsvc.http.docs import PATHS, Docs
@@ -63,7 +64,7 @@ def _handler(path: str, calls: dict[str, Call]) -> HTTPRouteHandler:
         exchange, call = exchange_of(request), calls[request.method]
         try:
             id = unquoted_segment(request.path_params.get("id", ""))
-        except Exception as error:
+        except BadRequest as error:
             return exchange.refuse(error)
         return await exchange.answer(call, id, request.receive)  # type: ignore[arg-type]
 
@@ -77,7 +78,7 @@ def _health(parts: Parts) -> HTTPRouteHandler:
         exchange = exchange_of(request)
         try:
             await pulse.check()
-        except Exception as error:
+        except StoreUnavailable as error:
             return exchange.refuse(error)
         return success("OK", exchange.id)
 

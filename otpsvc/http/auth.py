@@ -92,7 +92,8 @@ class Authenticator:
         """Every failure costs the same: unknown tenants and those with a fast secret hash slowly too."""
         own = tenant.secrets if tenant else ()
         fast = [secret for secret in own if not is_slow(secret)] or [_NOBODY]
-        if any([matches(secret, given) for secret in fast]):
+        # All of them, so that the time does not tell which one it was.
+        if sum(matches(secret, given) for secret in fast):
             return True
         slow = [secret for secret in own if is_slow(secret)]
         dummies = self._slowest()[len(slow) :]
@@ -128,9 +129,8 @@ class Buckets:
         full = max(now, self._full.get(source, now)) + REFILL
         if full > now + BURST * REFILL:
             wait = int(full - now - BURST * REFILL) + 1
-            raise Limited(
-                f"Too many failed logins. Retry after {wait} seconds.", retry_after=wait, code="too_many_logins"
-            )
+            words = f"Too many failed logins. Retry after {wait} seconds."
+            raise Limited(words, retry_after=wait, code="too_many_logins")
         self._full[source] = full
         self._full.move_to_end(source)
         if len(self._full) > _SOURCES:
@@ -146,7 +146,7 @@ class Buckets:
 
 
 def _credentials(authorization: bytes) -> tuple[str, str] | None:
-    """Namespace and secret. (RFC 7617, 2: the first colon ends the user-id)"""
+    """Namespace and secret; the first colon ends the namespace (RFC 7617, 2)."""
     scheme, _, encoded = authorization.partition(b" ")
     if scheme.lower() != b"basic" or len(authorization) > HEADER_MAX:
         return None

@@ -36,8 +36,11 @@ class Asked(Struct, frozen=True):
 
 async def create(asked: Asked) -> View:
     """Make a challenge and send its code. Raises: BadRequest, Limited, StillRunning, KeyReused, Busy."""
-    tenant = asked.tenant
-    request = read_create(asked.fields, tenant.codes, id=asked.id, key=asked.key)
+    tenant, id = asked.tenant, asked.id
+    if asked.key and not id:
+        # The first answer of this key can be given again only under the id that it had.
+        id = asked.verifier.keyring.name("new", tenant.name, read_key(asked.key), _body(asked))
+    request = read_create(asked.fields, tenant.codes, id=id, key=asked.key)
     return await asked.verifier.create(tenant, request)
 
 
@@ -111,8 +114,12 @@ async def providers(asked: Asked) -> list[str]:
 
 def _operation(asked: Asked) -> bytes:
     """The same for the same request under the same Idempotency-Key. Raises: BadRequest."""
-    body = msgspec.json.encode([asked.id, sorted(asked.fields.items())])
-    return asked.verifier.keyring.digest("op", asked.tenant.name, read_key(asked.key), body)[:8]
+    return asked.verifier.keyring.digest("op", asked.tenant.name, read_key(asked.key), _body(asked))[:8]
+
+
+def _body(asked: Asked) -> bytes:
+    """The whole request in one form."""
+    return msgspec.json.encode([asked.id, sorted(asked.fields.items())])
 
 
 class Call(Struct, frozen=True):

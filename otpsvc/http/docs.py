@@ -16,10 +16,9 @@ _KINDS: Final = {
     ".css": b"text/css; charset=utf-8",
     ".json": b"application/json",
 }
-_POLICY: Final = (
-    b"content-security-policy",
-    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
-    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+_SOURCES: Final = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -44,7 +43,7 @@ class Docs:
 
 def _reply(body: bytes, kind: str) -> Reply:
     length = (b"content-length", b"%d" % len(body))
-    return Reply(200, body, secured([(b"content-type", _KINDS[kind]), length, _POLICY], b"-"))
+    return Reply(200, body, secured([(b"content-type", _KINDS[kind]), length, (b"content-security-policy", _SOURCES)], b"-"))
 
 
 @cache

@@ -60,7 +60,7 @@ class Exchange:
             key = headers.get(b"idempotency-key", b"").decode("latin-1")
             asked = Asked(self._parts.verifier, tenant, fields, id, key)
             return success(await call.run(asked), self.id)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
             return self.refuse(error, missing=call.missing)
 
     async def _who(self) -> Tenant:

@@ -95,7 +95,7 @@ def _body_fields(body: bytes, content_type: bytes) -> Fields:
 
 
 def read_form(raw: bytes) -> Fields:
-    """A query or a form body. (WHATWG URL, 5.1, but what is broken is refused)"""
+    """A query or a form body (WHATWG URL, 5.1), but what is broken is refused."""
     try:
         text = raw.decode()
     except UnicodeDecodeError:
@@ -147,7 +147,7 @@ def _add(fields: Fields, name: str, value: str) -> None:
 
 
 def _read_multipart(body: bytes, content_type: bytes) -> Fields:
-    """Text parts alone. (RFC 7578)"""
+    """Text parts alone (RFC 7578)."""
     fields: Fields = {}
     try:
         _, options = parse_options_header(content_type.decode("latin-1"))

@@ -88,8 +88,7 @@ async def _ping(channel: Channel, timeout: float) -> ChannelHealth:
         ok, detail = False, f"no answer in {timeout:g} s"
     except ChannelError as error:
         ok, detail = False, error.reason
-    except Exception as error:
-        # A third party's channel: its words may quote anything.
+    except Exception as error:  # noqa: BLE001 - a third party's channel, whose words may quote anything
         ok, detail = False, described(error)
     return ChannelHealth(ok, detail, round(time.perf_counter() - began, 3))
 
@@ -120,7 +119,7 @@ class _Admin:
             return unrouted(405, b"-", problem=False, allow=b"GET, HEAD")
         try:
             reply = await self._get(path)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the operator sees where it failed
             reply = _text(500, described(error))
         if head:
             reply.body = b""
@@ -142,7 +141,7 @@ def _text(status: int, body: bytes | str, *, kind: bytes = b"text/plain; charset
 
 
 async def _live(receive: Any, send: Any) -> None:
-    """The lifespan of an application that opens nothing. (ASGI, lifespan)"""
+    """The lifespan of an application that opens nothing."""
     while True:
         message = await receive()
         kind = message["type"].removeprefix("lifespan.")

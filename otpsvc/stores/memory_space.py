@@ -40,8 +40,8 @@ class Kept(Generic[K, V]):
         return entry[0]
 
     def until(self, key: K) -> float:
-        """When an entry that is there ends."""
-        return self._entries[key][1]
+        """When an entry ends; 0 when there is none."""
+        return self._entries[key][1] if key in self._entries else 0.0
 
     def put(self, key: K, value: V, until: float) -> None:
         self._entries[key] = (value, until)
@@ -74,8 +74,9 @@ class Space:
         self.now = 0.0
         self.epoch = 0
         self.challenges: Kept[str, Challenge] = Kept()
-        #: None is the tombstone of an event that was delivered.
-        self.parcels: Kept[str, Parcel | None] = Kept()
+        self.parcels: Kept[str, Parcel] = Kept()
+        #: Tombstones of events.
+        self.delivered: Kept[str, bool] = Kept()
         self.onces: Kept[str, Opened] = Kept()
         self.wrong: Kept[Budget, Counter[bytes]] = Kept()
         self.sends: Kept[str, int] = Kept()
@@ -106,6 +107,9 @@ class Space:
             until += DAY
         self.challenges.put(n, challenge, until)
 
+    def parcel(self, n: str) -> Parcel | None:
+        return self.parcels.get(n, self.now)
+
     def keep_parcel(self, n: str, parcel: Parcel) -> None:
         self.parcels.put(n, parcel, max(parcel.deadline, self.now) + DAY)
 
@@ -128,7 +132,7 @@ class Space:
         queue.pop("x" + n, None)
         name = n.encode() + challenge.gen + kind.encode()
         id = sha1(name, usedforsecurity=False).hexdigest()[:24]
-        if self.parcels.get(id, self.now) is not None or self.delivered(id):
+        if self.parcel(id) or self.delivered.get(id, self.now):
             return
         parcel = Parcel(
             kind=EVENT,
@@ -144,15 +148,13 @@ class Space:
         queue["m" + id] = self.now
         self.wake("callback", "event")
 
-    def delivered(self, id: str) -> bool:
-        """Whether an event's tombstone is there."""
-        return id in self.parcels
-
-    def void(self, n: str, challenge: Challenge) -> None:
-        """A challenge of another epoch, or too old: its tenant is told, its message not sent."""
+    def end(self, n: str, challenge: Challenge) -> None:
+        """Its deadline has come, or it is of another epoch: an open one's tenant is told."""
         if challenge.state == State.OPEN:
-            self.event(n, challenge, "x" if challenge.epoch == self.epoch else "r")
-        self.unqueue(n, challenge)
+            late = challenge.epoch == self.epoch
+            self.event(n, challenge, "x" if late else "r")
+            challenge.state = State.EXPIRED if late else State.VOID
+            self.keep(n, challenge)
 
 
 def _meta(n: str, challenge: Challenge, kind: str, now: float) -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from otpsvc.challenge import MessageRecord, unpack, unpack_message
 from otpsvc.message import Lane, MessageState
@@ -18,6 +18,8 @@ from otpsvc.tenant import PURPOSES, Rate
 LUA: Final = Path(__file__).parent / "lua"
 STATES: Final = {state: at for at, state in enumerate(MessageState)}
 GLOBAL: Final = "{global}"
+#: No two clocks drift apart by more than this part of the time that goes by.
+DRIFT: Final = 0.0005
 
 
 def _script(name: str) -> Script:
@@ -30,10 +32,30 @@ NAMES: Final = (
 )  # fmt: skip
 
 
+class _Clock(NamedTuple):
+    """A tenant's clock as this process knows it: its epoch, and by how many milliseconds it
+    was ahead of the monotonic clock when that showed `at`."""
+
+    epoch: int = 0
+    ahead: float = 0.0
+    at: float = 0.0
+
+    def ahead_now(self, moment: float) -> float:
+        # Fades, so that a clock that runs slower is never taken for one that was set back.
+        return self.ahead - (moment - self.at) * DRIFT
+
+
 class RedisStore:
     """`fenced`: the server may lose writes, so its run id opens a new epoch (D9)."""
 
-    def __init__(self, url: str, *, fenced: bool, timeout: float = 0.9) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        fenced: bool,
+        timeout: float = 0.9,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`timeout`: seconds that one step may take before StoreUnavailable."""
         self._scripts = {name: _script(name) for name in NAMES}
         self._connector = Connector(url, scripts=self._scripts.values())
@@ -41,9 +63,9 @@ class RedisStore:
         # Behind a sentinel a replica may take over that lacks the last writes.
         self._run: Any = RUN_ID if fenced or self._connector.fails_over else b""
         self._listener: Listener | None = None
-        # The store's clock as this process's monotonic clock sees it, and the epochs it has seen.
-        self._offset = 0.0
-        self._seen: dict[str, int] = {}
+        self._monotonic = monotonic
+        # By tenant: each must note for itself that the store's clock was set back.
+        self._clocks: dict[str, _Clock] = {}
 
     async def close(self) -> None:
         if self._listener is not None:
@@ -52,18 +74,18 @@ class RedisStore:
 
     async def _step(self, name: str, keys: list[str], tenant: str, *args: Any) -> list[Any]:
         """Run a script that reads the tenant's clock; note what it says about the time."""
-        est = time.monotonic() * 1000 + self._offset
-        clock = (self._run, b"%d" % est, self._seen.get(tenant, 0), "{" + tenant + "}")
+        moment = self._monotonic() * 1000
+        known = self._clocks.get(tenant, _Clock())
+        clock = (self._run, b"%d" % (moment + known.ahead_now(moment)), known.epoch, "{" + tenant + "}")
         script = self._scripts[name]
         return await self._batcher.script(script, keys, (*clock, *args), repeatable=True)  # type: ignore[no-any-return]
 
     def _note(self, tenant: str, now: int, epoch: int) -> None:
-        self._seen[tenant] = epoch
-        offset = now - time.monotonic() * 1000
-        # Answers come late, never early: the highest offset is the truest, a lower one by
-        # more than 2 s means that the store's clock was set back.
-        if offset > self._offset or offset < self._offset - 2000:
-            self._offset = offset
+        moment = self._monotonic() * 1000
+        ahead, known = now - moment, self._clocks.get(tenant)
+        # Answers come late, never early: the highest value is the truest.
+        if known is None or known.epoch != epoch or ahead > known.ahead_now(moment):
+            self._clocks[tenant] = _Clock(epoch, ahead, moment)
 
     def _answer(self, tenant: str, got: list[Any]) -> Answer:
         outcome, now, epoch, raw, wait = got

@@ -301,6 +301,15 @@ async def test_a_login_is_made_once_a_line(tmp_path: Path) -> None:
     assert (far.logins, len(far.mails)) == (1, 3)
 
 
+async def test_a_password_stays_on_this_machine_without_tls() -> None:
+    far = SmtpServer(login=("otp", "sesame"))
+    login = {"username": "otp", "password": "sesame"}
+    async with far, SmtpChannel(config(far, **login, port=far.port), ignore) as smtp:
+        await smtp.send(message())
+
+    assert (far.logins, len(far.mails)) == (1, 1)
+
+
 async def test_a_rejected_login_is_unavailable(tmp_path: Path) -> None:
     """It is the operator's fault, not the message's."""
     authority = Authority(tmp_path)

@@ -29,7 +29,6 @@ Misdeed = Literal[
     "trickles_answer",
     "odd_answer",
     "gibberish",
-    "gibberish_at_connect",
 ]
 
 
@@ -165,8 +164,6 @@ class _Counted(asyncio.Protocol):
         # uvloop's are no subclass of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._far._lines.add(self._transport)
-        if self._far.misdeed == "gibberish_at_connect":
-            self._transport.write(b"SSH-2.0-what\r\n\r\n")
         self._inner.connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -164,6 +164,27 @@ async def test_a_dead_workers_message_is_taken_over_and_flagged(new_node: NewNod
     assert late == "lost"
 
 
+async def test_a_stale_worker_has_no_say(new_node: NewNode) -> None:
+    mail = Outlet()
+    dying, living = await new_node(start=False), await new_node(mail=mail, start=False)
+    await dying.create()
+    stale = (await dying.store.claim("shop", "mail", "otp", limit=1, lease=100)).taken[0]
+    gate = mail.hangs()
+    living.courier.start()
+    await eventually(lambda: mail.tried)
+
+    said = [
+        await dying.store.beat(stale, lease=9000),
+        await dying.store.later(stale, delay=0, way=0, reason="", uncertain=False),
+        await dying.store.finish(stale, state=MessageState.FAILED, way=0, reason="", uncertain=False),
+    ]
+    gate.set()
+    view = await living.settled()
+
+    assert said == ["lost"] * 3
+    assert (view.message.state, len(mail.tried)) == ("sent", 1)
+
+
 async def test_a_slow_send_keeps_its_lease(new_node: NewNode) -> None:
     mail = Outlet()
     one, two = await new_node(mail=mail), await new_node(mail=mail)

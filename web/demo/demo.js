@@ -93,7 +93,7 @@
       const rest = left(button, button.dataset.wait);
       button.disabled = rest > 0;
       const hint = button.querySelector("[data-hint]");
-      if (hint) hint.textContent = rest > 0 ? `(in ${rest} s)` : "";
+      if (hint) hint.textContent = rest > 0 ? `(${rest} s)` : "";
     }
   };
 

@@ -9,7 +9,7 @@ local r = load_challenge(KEYS[1])
 if not r or r.epoch ~= epoch then return { 'unknown', now, epoch, '', 0 } end
 if now >= r.deadline or has(r.flags, CONSUMED) then return { 'unknown', now, epoch, '', 0 } end
 
-local OUTCOME = { 'created', 'wrong', 'verified' }
+local OUTCOME = { 'created', 'wrong', 'verified', 'closed' }
 local done, at = first_answer(r, op)
 if done then return { OUTCOME[done] or 'wrong', now, epoch, r.raw, 0 } end
 
@@ -17,7 +17,7 @@ if r.state == LOCKED or r.attempts >= r.max_attempts and r.state ~= VERIFIED the
   return { 'locked', now, epoch, r.raw, r.deadline - now }
 end
 if r.state ~= OPEN and r.state ~= FAILED then return { 'closed', now, epoch, r.raw, 0 } end
-if r.sends == 0 then return { 'unsent', now, epoch, r.raw, 0 } end
+if r.sends == 0 or r.route == '' then return { 'unsent', now, epoch, r.raw, 0 } end
 
 local wanted, d = (has(r.flags, SLOW_HASH) and 'a' or 'h') .. r.kid, nil
 for i = 15, #ARGV, 2 do

@@ -14,13 +14,15 @@ local sending = route ~= ''
 
 local r = load_challenge(KEYS[1])
 if r and has(r.flags, CONSUMED) then r = nil end
-if r and r.epoch ~= epoch then
-  -- Written before a restart that may have lost writes: void, and its tenant is told.
-  if r.state == OPEN then event(T, n, r, 'r', now) end
-  unqueue(T, n, r)
-  r = nil
-elseif r and now >= r.deadline then
-  if r.state == OPEN then event(T, n, r, 'x', now) end
+if r and (r.epoch ~= epoch or now >= r.deadline) then
+  -- Too old, or void: written before a restart that may have lost writes. Its tenant is
+  -- told; saved, because this create may still be refused and come again.
+  if r.state == OPEN then
+    local late = r.epoch == epoch
+    event(T, n, r, late and 'x' or 'r', now)
+    r.state = late and EXPIRED or VOID
+    save_challenge(KEYS[1], r, now)
+  end
   unqueue(T, n, r)
   r = nil
 end
@@ -78,6 +80,7 @@ if not same then
   r.purpose, r.kind, r.dest = purpose, kind, dest
   r.digest = d == '' and string.rep('\0', 16) or mix(r, d)
   r.uncertain = 0
+  outdate(r)
 end
 r.state = OPEN
 r.flags = flags
@@ -102,8 +105,11 @@ if has(r.flags, CALLBACK) then
 end
 remember(r, op, 1, r.sends)
 save_challenge(KEYS[1], r, now)
+local told = r.raw
 if print_ ~= '' then
-  -- The answer of this create: its record and its time; the personal part is sealed in it.
-  redis.call('SET', KEYS[4], 'D' .. print_ .. struct.pack('<d', now) .. r.raw, 'PX', 86400000)
+  -- The answer of this create: its record and its time. The personal part is sealed in it;
+  -- the sealed code (a supplied one, or of a slow hash) is left out: it ends with its message.
+  r.body = ''
+  redis.call('SET', KEYS[4], 'D' .. print_ .. struct.pack('<d', now) .. pack_challenge(r), 'PX', 86400000)
 end
-return { 'created', now, epoch, r.raw, 0 }
+return { 'created', now, epoch, told, 0 }

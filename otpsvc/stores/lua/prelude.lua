@@ -94,6 +94,13 @@ local function remember(r, op, outcome, number)
   if #r.ops > OPS_KEPT * 10 then r.ops = string.sub(r.ops, 11) end
 end
 
+-- For a new generation: what verified an older one says nothing about it (3 becomes 4).
+local function outdate(r)
+  r.ops = string.gsub(r.ops, '(........)(.)(.)', function(op, outcome, number)
+    if outcome == '\3' then return op .. '\4' .. number end
+  end)
+end
+
 -- The stored digest is bound to generation, purpose and destination.
 local function mix(r, d)
   local h = redis.sha1hex(r.gen .. string.char(r.purpose) .. r.dest .. d)

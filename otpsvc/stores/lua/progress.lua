@@ -31,7 +31,9 @@ if action == 'finish' then
       end
     end
   elseif r.kind == EVENT and state == SENT then
-    redis.call('SET', KEYS[1], 'x', 'PX', 3600000)
+    -- A generation can fail again after a resend, a day long at most; other events cannot repeat.
+    local failed = string.sub(r.meta, 1, 1) == 'f'
+    redis.call('SET', KEYS[1], 'x', 'PX', failed and 86400000 or 3600000)
     return { 'ok', now, epoch }
   end
   save()

@@ -14,7 +14,7 @@ end
 if first_answer(r, op) then return { 'created', now, epoch, r.raw, 0 } end
 if r.attempts >= r.max_attempts then return { 'locked', now, epoch, r.raw, r.deadline - now } end
 if r.state ~= OPEN and r.state ~= FAILED then return { 'closed', now, epoch, r.raw, 0 } end
-if r.sends == 0 then return { 'unsent', now, epoch, r.raw, 0 } end
+if r.sends == 0 or r.route == '' then return { 'unsent', now, epoch, r.raw, 0 } end
 if r.sends >= r.max_sends then return { 'sends', now, epoch, r.raw, r.deadline - now } end
 if now < r.wait then return { 'wait', now, epoch, r.raw, r.wait - now } end
 -- Only the tenant knows a code that it supplied: it must come again, by a PUT.

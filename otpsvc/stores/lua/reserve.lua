@@ -4,7 +4,7 @@
 -- Answer: {ms to wait or 0, which key refused}
 local t = redis.call('TIME')
 local now = num(t[1]) * 1000 + math.floor(num(t[2]) / 1000)
-local at, all = 1, {}
+local at, all, worst, which = 1, {}, 0, 0
 for k = 1, #KEYS do
   local stamps, s = {}, redis.call('GET', KEYS[k])
   if s then for i = 1, #s, 8 do stamps[#stamps + 1] = struct.unpack('<d', s, i) end end
@@ -12,12 +12,14 @@ for k = 1, #KEYS do
   for w = 1, num(ARGV[at]) do
     local count, window = num(ARGV[at + 2 * w - 1]), num(ARGV[at + 2 * w])
     local wait = must_wait(stamps, now, count, window)
-    if wait then return { wait, k } end
+    -- The longest wait of all: after a shorter one it would be refused again.
+    if wait and wait > worst then worst, which = wait, k end
     most, longest = math.max(most, count), math.max(longest, window)
   end
   at = at + 1 + 2 * num(ARGV[at])
   all[k] = { stamps = stamps, most = most, longest = longest }
 end
+if worst > 0 then return { worst, which } end
 for k = 1, #KEYS do
   local a, kept = all[k], {}
   for i = math.max(1, #a.stamps - a.most + 2), #a.stamps do

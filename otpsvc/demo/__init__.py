@@ -1,0 +1,190 @@
+"""`otpsvc demo`: the real service, a mail server and a shop that uses both, on one port of this machine.
+
+browser ─> Front ─┬─> /demo   the shop's pages ─> the shop's server ─┐
+                  └─> the service's own paths  <──── HTTP ───────────┘
+service ─> channel smtp ─> Mailbox ─> the shop's pages
+
+It reads no config: everything is made anew for each run, but for what lies in `data/demo`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack, suppress
+from pathlib import Path
+from typing import Final, NoReturn
+
+import uvloop
+
+from otpsvc import keyring_file, logs
+from otpsvc.app import Service, explain
+from otpsvc.channels.smtp import SmtpConfig
+from otpsvc.config import App, Config, Listen, Redis
+from otpsvc.credential import new_secret
+from otpsvc.demo.doors import Doors
+from otpsvc.demo.front import Front
+from otpsvc.demo.mailbox import Mailbox
+from otpsvc.demo.shop import PROVIDER, TENANT, Shop
+from otpsvc.errors import ConfigError, KeyringError, StoreUnavailable
+from otpsvc.keyring import Keyring
+from otpsvc.serving import Door
+from otpsvc.stores.embedded import EmbeddedStore
+from otpsvc.tenant import Secret, Tenant
+
+HOST: Final = "127.0.0.1"
+TITLE: Final = "Demo shop"
+#: Seconds for a mail that is on its way when we end.
+_GRACE: Final = 2.0
+
+
+def run(port: int, data_dir: Path) -> None:
+    """Serve until Ctrl-C; 0 is any free port. Raises: SystemExit, with 1 when it cannot start."""
+    logs.configure("console", "warning")
+    try:
+        with ExitStack() as stack:
+            listener = stack.enter_context(_listener(port))
+            folder = data_dir / "demo" / str(listener.getsockname()[1])
+            store = stack.enter_context(EmbeddedStore(folder))
+            uvloop.run(_Run(listener, folder, store).serve())
+    except (ConfigError, KeyringError, StoreUnavailable) as error:
+        _give_up(explain(error))
+    except KeyboardInterrupt:
+        # Before there was a loop that could take the signal.
+        raise SystemExit(130) from None
+
+
+class _Run:
+    """One run of the demo, with a secret of its own."""
+
+    def __init__(self, listener: socket.socket, folder: Path, store: EmbeddedStore) -> None:
+        self._listener = listener
+        self._folder = folder
+        self._store = store
+        self._url = f"http://{HOST}:{listener.getsockname()[1]}"
+        self._secret, self._hash = new_secret()
+
+    async def serve(self) -> None:
+        """Raises: ConfigError, KeyringError, StoreUnavailable: it could not start."""
+        asyncio.get_running_loop().set_exception_handler(logs.on_loop_error)
+        async with AsyncExitStack() as stack:
+            mailbox = await stack.enter_async_context(Mailbox())
+            service = Service(self._config(mailbox), _keyring(self._folder), url=self._store.url)
+            service.grace = _GRACE
+            await stack.enter_async_context(service)
+            shop = await stack.enter_async_context(Shop(self._url, self._secret))
+            doors = Doors(shop=shop, mailbox=mailbox, token=secrets.token_urlsafe(16))
+            door = Door(Front(service=service.api, demo=doors.app()), [self._listener])
+            await self._until_stopped(door)
+
+    async def _until_stopped(self, door: Door) -> None:
+        _on_signals(door)
+        guard = asyncio.create_task(self._store.supervise(lambda: None))
+        serving = asyncio.create_task(door.run_until_closed())
+        await door.up.wait()
+        _say(_welcome(self._url, self._secret))
+        await serving
+        guard.cancel()
+        with suppress(asyncio.CancelledError):
+            await guard
+        _say("\nStopped.")
+
+    def _config(self, mailbox: Mailbox) -> Config:
+        listen = Listen(HOST, self._listener.getsockname()[1])
+        mail = SmtpConfig(
+            type="smtp", host=HOST, port=mailbox.port, tls="none", sender=f"{TITLE} <otp@demo.example>"
+        )
+        return Config(
+            app=App(
+                listen=(listen,),
+                admin_listen=None,
+                root_url=self._url,
+                data_dir=self._folder,
+                keyring=self._folder / "keyring.toml",
+            ),
+            redis=Redis(),
+            tenants={TENANT: Tenant(name=TENANT, title=TITLE, secrets=(Secret(self._hash),))},
+            channels={PROVIDER: mail},
+            routes={},
+        )
+
+
+def _listener(port: int) -> socket.socket:
+    """A socket on loopback. Raises: SystemExit, with one line about what to do."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        taken = error.errno == errno.EADDRINUSE
+        why = "is taken by another program" if taken else f"cannot be used ({error.strerror})"
+        other = _free_port(port)
+        _give_up(
+            f"port {port} {why}: choose another with `make run PORT={other}` or `otpsvc demo --port {other}`"
+        )
+    listener.setblocking(False)
+    return listener
+
+
+def _free_port(after: int) -> int:
+    """One that could be used now, best one close by."""
+    for port in (*range(max(after + 1, 1024), min(after + 100, 65_536)), 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((HOST, port))
+            return int(probe.getsockname()[1])
+    return 0
+
+
+def _keyring(folder: Path) -> Keyring:
+    """The one of the last run on this port, whose store is still there. Raises: KeyringError."""
+    path = folder / "keyring.toml"
+    return keyring_file.load(path) if path.exists() else keyring_file.create(path).keyring()
+
+
+def _on_signals(door: Door) -> None:
+    """Ctrl-C and SIGTERM end it; the second one at once."""
+
+    def stop() -> None:
+        hurry: Callable[[], None] = door.hurry
+        if door.should_exit:
+            hurry()
+        door.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+def _welcome(url: str, secret: str) -> str:
+    """What a person reads at start: every line can be used as it stands."""
+    id = f"hello-{secrets.token_hex(3)}"
+    login = f"curl -u {TENANT}:{secret}"
+    return f"""
+The demo is ready. Open this page:
+
+  {url}/demo
+
+or ask for a code by curl, and check the one that the mail brought:
+
+  {login} -X PUT {url}/api/otp/{id} -d provider={PROVIDER} -d to=ann@example.com
+  {login} {url}/api/otp/{id} -d otp=$(curl -s {url}/demo/code/{id})
+
+All mails as JSON: curl {url}/demo/inbox
+Ctrl-C stops everything.
+"""
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _give_up(why: str) -> NoReturn:
+    sys.stderr.write(f"otpsvc demo: {why}\n")
+    raise SystemExit(1)

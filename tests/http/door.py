@@ -1,0 +1,188 @@
+"""The whole service behind its HTTP doors, asked directly or over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import socket
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlencode
+
+import uvicorn
+
+from otpsvc.channel import Channel
+from otpsvc.hashpool import HashPool
+from otpsvc.http import api, health
+from otpsvc.http.auth import Authenticator
+from otpsvc.http.parts import Health, Parts, RequestLine
+from tests.flows.rig import Node
+
+FORM = "application/x-www-form-urlencoded"
+#: Another spelling of the same, which the hot path leaves to Litestar.
+RARE_FORM = FORM + "; charset=utf-8"
+
+
+def basic(namespace: str = "shop", secret: str = "planted-secret") -> str:
+    return "Basic " + base64.b64encode(f"{namespace}:{secret}".encode()).decode()
+
+
+class Answer:
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self.status = status
+        self.headers = {name.decode(): value.decode() for name, value in headers}
+        self.body = body
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        return str(self.json["code"])
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status}, {self.body!r})"
+
+
+class Door:
+    """`lines` are what was logged. `form`: the content type of forms, which chooses the way inside."""
+
+    def __init__(self, node: Node, *, form: str = FORM, **parts: Any) -> None:
+        self.node = node
+        self.form = form
+        self.lines: list[RequestLine] = []
+        self.channels: dict[str, Channel] = {}
+        self.logins = HashPool(threads=1)
+        self.authenticator = Authenticator(lambda: node.tenants, self.logins)
+        chosen: dict[str, Any] = {"root_url": "http://localhost:9000"} | parts
+        self.parts = Parts(
+            verifier=node.verifier,
+            tenants=lambda: node.tenants,
+            authenticator=self.authenticator,
+            health=self.health,
+            metrics=lambda: b"# planted\n",
+            log=self.lines.append,
+            **chosen,
+        )
+        self.app = api.build(self.parts)
+        self.admin = health.build_admin(self.parts)
+
+    async def health(self) -> Health:
+        return await health.examine(self.node.store, self.channels, warnings=["a warning"], timeout=0.2)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        fields: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        auth: str = basic(),
+        json: object = None,
+        admin: bool = False,
+        client: tuple[str, int] | None = ("127.0.0.1", 5),
+    ) -> Answer:
+        """One request, without a socket."""
+        sent = {"authorization": auth} if auth else {}
+        if fields is not None:
+            sent["content-type"], body = self.form, urlencode(fields).encode()
+        if json is not None:
+            sent["content-type"], body = "application/json", _json(json)
+        sent |= headers or {}
+        return await call(self.admin if admin else self.app, method, path, sent, body, client=client)
+
+    async def put(self, id: str = "user-123", **fields: str) -> Answer:
+        return await self.ask("PUT", f"/api/otp/{id}", {"provider": "mail", "to": "anna@home.example"} | fields)
+
+    async def check(self, code: str, id: str = "user-123", **fields: str) -> Answer:
+        return await self.ask("POST", f"/api/otp/{id}", {"otp": code} | fields)
+
+
+def _json(value: object) -> bytes:
+    return value if isinstance(value, bytes) else json.dumps(value).encode()
+
+
+async def call(
+    app: Any,
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: bytes = b"",
+    *,
+    client: tuple[str, int] | None = ("127.0.0.1", 5),
+    pieces: int = 1,
+) -> Answer:
+    """As uvicorn calls an application; the body comes in so many pieces."""
+    path, _, query = target.partition("?")
+    size = -(-len(body) // pieces) or 1
+    chunks = [body[at : at + size] for at in range(0, len(body), size)] or [b""]
+    messages = [
+        {"type": "http.request", "body": chunk, "more_body": number < len(chunks) - 1}
+        for number, chunk in enumerate(chunks)
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
+        "client": client,
+        "server": ("127.0.0.1", 9000),
+        "state": {},
+    }
+    await app(scope, receive, send)
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return Answer(sent[0]["status"], sent[0]["headers"], body)
+
+
+class Wire:
+    """A real uvicorn on a port of loopback."""
+
+    def __init__(self, app: Any) -> None:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.port = int(self._socket.getsockname()[1])
+        config = uvicorn.Config(
+            app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
+            proxy_headers=False, server_header=False, date_header=False,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+
+    async def __aenter__(self) -> Wire:
+        self._task = asyncio.create_task(self._server._serve([self._socket]))
+        while not self._server.started:
+            await asyncio.sleep(0.005)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        await self._task
+        self._socket.close()
+
+    async def say(self, raw: bytes) -> bytes:
+        """Send these bytes, read until the server closes or has answered whole."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(raw)
+            async with asyncio.timeout(15):
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                return head + await reader.readexactly(length)
+        finally:
+            writer.close()

@@ -1,0 +1,119 @@
+"""Steps of the contract test with the arguments that it is not about filled in."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+
+from otpsvc.challenge import NO_DESTINATION, Flag
+from otpsvc.message import Lane, MessageState
+from otpsvc.store import Batch, Claimed, Creation, Guess, Offer, Resend, Store
+from otpsvc.tenant import Rate
+
+SHOP, BANK = "shop", "bank"
+N = "challenge-of-alice"
+#: Two destinations, two clients, and digests of codes.
+HERE, THERE = b"A" * 16, b"B" * 16
+ALICE, MALLORY = b"alice   ", b"mallory "
+RIGHT, WRONG, OTHER = b"right" + bytes(11), b"wrong" + bytes(11), b"other" + bytes(11)
+KID, OTHER_KID = b"key1", b"key2"
+SALT = b"salt"
+#: Of a status: no purpose needs a receipt; every purpose does.
+FREE, NEEDED = "000", "111"
+LEASE = 5000
+BIG = (Rate(1000, 600), Rate(1000, 600), Rate(1000, 600))
+
+
+def op() -> bytes:
+    return os.urandom(8)
+
+
+def creation(**changes: Any) -> Creation:
+    """A first create: one code to `HERE` by the route "mail", no budget, no waits."""
+    plain = Creation(
+        tenant=SHOP,
+        n=N,
+        op=op(),
+        gen=os.urandom(16),
+        kid=KID,
+        purpose=0,
+        flags=0,
+        kind=1,
+        dest=HERE,
+        digest=RIGHT,
+        salt=b"",
+        route="mail",
+        ttl=300_000,
+        cap=86_400_000,
+        max_attempts=5,
+        max_sends=4,
+        waits=(),
+        blob=b"sealed",
+        body=b"",
+        sends=None,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def without_address(**changes: Any) -> Creation:
+    """A create whose address is not known yet: nothing is sent."""
+    return creation(**{"dest": NO_DESTINATION, "digest": b"", "route": "", "kind": 0, **changes})
+
+
+def slow(**changes: Any) -> Creation:
+    """A create whose code is behind argon2id."""
+    return creation(**{"flags": int(Flag.SLOW_HASH), "salt": SALT, "body": b"sealed code", **changes})
+
+
+def resend(gen: bytes, **changes: Any) -> Resend:
+    plain = Resend(tenant=SHOP, n=N, op=op(), waits=(), sends=None, lease=0, gen=gen)
+    return msgspec.structs.replace(plain, **changes)
+
+
+def guess(digest: bytes = RIGHT, **changes: Any) -> Guess:
+    """One check with one offer and budgets off."""
+    offers = (Offer("h", KID, digest),)
+    plain = Guess(tenant=SHOP, n=N, op=op(), client=ALICE, limits=None, offers=offers)
+    return msgspec.structs.replace(plain, **changes)
+
+
+async def status(store: Store, *, n: str = N, op: bytes = b"", **changes: Any) -> str:
+    """The outcome of a status that needs no receipt."""
+    asked: dict[str, Any] = {"needs": FREE, "receipt": None, **changes}
+    return (await store.status(SHOP, n, op or os.urandom(8), **asked)).outcome
+
+
+async def claim(store: Store, route: str = "mail", lane: Lane = "otp", *, limit: int = 10) -> list[Claimed]:
+    return (await claim_batch(store, route, lane, limit=limit)).taken
+
+
+async def claim_batch(store: Store, route: str = "mail", lane: Lane = "otp", *, limit: int = 10) -> Batch:
+    return await store.claim(SHOP, route, lane, limit=limit, lease=LEASE)
+
+
+async def events(store: Store) -> list[Claimed]:
+    """The events that are due now; they stay claimed."""
+    return await claim(store, "callback", "event", limit=100)
+
+
+async def finish(
+    store: Store,
+    claimed: Claimed,
+    state: MessageState = MessageState.SENT,
+    *,
+    reason: str = "",
+    uncertain: bool = False,
+) -> str:
+    return await store.finish(claimed, state=state, way=0, reason=reason, uncertain=uncertain)
+
+
+async def later(store: Store, claimed: Claimed, *, delay: int = 1000, **changes: Any) -> str:
+    said: dict[str, Any] = {"way": 0, "reason": "busy", "uncertain": False, **changes}
+    return await store.later(claimed, delay=delay, **said)
+
+
+async def enqueue(store: Store, n: str = "m1", *, ttl: int = 60_000, **changes: Any) -> str:
+    raw: dict[str, Any] = {"route": "sms", "lane": "message", "meta": b"meta", "body": b"sealed text", **changes}
+    return await store.enqueue(SHOP, n, ttl=ttl, **raw)

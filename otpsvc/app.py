@@ -8,35 +8,28 @@ tenants of the moment ─────────────┘
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 import structlog
 
 from otpsvc.config import Config
 from otpsvc.deliver import Courier, Ended, News
-from otpsvc.errors import ConfigError, KeyringError, StoreUnavailable
 from otpsvc.hashpool import Cost, HashPool
-from otpsvc.http import api, health
+from otpsvc.http import health
 from otpsvc.http.auth import Authenticator
 from otpsvc.http.parts import Health, Parts, RequestLine
 from otpsvc.keyring import Keyring
 from otpsvc.letter import Letters
 from otpsvc.metrics import Metrics
-from otpsvc.stores.batcher import Batcher
-from otpsvc.stores.connection import Connector, check_durability
+from otpsvc.starting import BOTH, Role, check_keys, check_store, warnings_of
 from otpsvc.stores.redis import RedisStore
 from otpsvc.tenant import Tenant
 from otpsvc.verify import Verifier
 from otpsvc.ways import Outlet, Ways, callback_channel
 
-Role = Literal["api", "delivery"]
-BOTH: Final[frozenset[Role]] = frozenset({"api", "delivery"})
-#: Seconds that a store may be away when we start (it loads its file, the machine boots).
-PATIENCE: Final = 10.0
 #: Seconds for what is on its way when we end.
 GRACE: Final = 10.0
 
@@ -61,8 +54,11 @@ class Service:
         cost: Cost = Cost(),  # noqa: B008 - frozen
     ) -> None:
         self.config = config
+        self.api: Any = None
+        self.admin: Any = None
         self._keyring = keyring
         self._url = url
+        self._roles = roles
         self._delivers = "delivery" in roles
         self._metrics = metrics or Metrics()
         self._cost = cost
@@ -109,7 +105,12 @@ class Service:
         if self._delivers:
             await self._deliver()
         parts = self._parts(codes, logins)
-        self.api, self.admin = api.build(parts), health.build_admin(parts)
+        self.admin = health.build_admin(parts)
+        if "api" in self._roles:
+            # Litestar takes a while to import, and who only delivers has no use for it.
+            from otpsvc.http import api
+
+            self.api = api.build(parts)
 
     async def _deliver(self) -> None:
         await self._ways.open()
@@ -220,10 +221,7 @@ class Service:
 
     def warnings(self) -> tuple[str, ...]:
         """What the operator should know, and may have wanted."""
-        app, beside = self.config.app, ()
-        if not self.config.redis.url and app.keyring.is_relative_to(app.data_dir):
-            beside = ("app.keyring: lies beside the store; who steals or backs up one has both",)
-        return (*self.config.warnings, *beside)
+        return warnings_of(self.config)
 
     def _note_request(self, line: RequestLine) -> None:
         self._metrics.request(
@@ -246,7 +244,9 @@ class Service:
     def _note_news(self, news: News | Ended) -> None:
         if isinstance(news, Ended):
             self._metrics.ended(lane=news.lane, count=news.count)
-            _log.warning("messages expired", tenant=news.tenant, route=news.route, lane=news.lane, count=news.count)
+            _log.warning(
+                "messages expired", tenant=news.tenant, route=news.route, lane=news.lane, count=news.count
+            )
             return
         self._metrics.attempt(
             channel=news.channel, lane=news.lane, result=news.result, final=news.final, seconds=news.seconds
@@ -270,48 +270,3 @@ def _become(mapping: dict[str, Any], new: Mapping[str, Any]) -> None:
     """In place: others hold the mapping."""
     mapping.clear()
     mapping.update(new)
-
-
-async def check_store(url: str, config: Config, *, patience: float = PATIENCE) -> bool:
-    """Whether the store never loses what it acknowledged (D9); waits `patience` seconds for it.
-
-    Raises: ConfigError when it keeps less than the config says, StoreUnavailable.
-    """
-    connector = Connector(url)
-    batcher = Batcher(connector)
-    wanted = config.redis.durability if config.redis.url else "always"
-    until, told = time.monotonic() + patience, False
-    try:
-        while True:
-            try:
-                return await check_durability(batcher.call, wanted, fails_over=connector.fails_over)
-            except StoreUnavailable as error:
-                if time.monotonic() >= until:
-                    raise
-                if not told:
-                    _log.warning("waiting for the store", reason=str(error), seconds=patience)
-                told = True
-                await asyncio.sleep(0.2)
-    finally:
-        await batcher.close()
-
-
-async def check_keys(store: RedisStore, keyring: Keyring) -> None:
-    """Refuse a keyring other than the store's. Raises: KeyringError, StoreUnavailable."""
-    values = [(key.name, key.check_value()) for key in keyring.keys.values()]
-    differing = await store.check_values([("index", keyring.index_check_value()), *values])
-    if differing:
-        raise KeyringError(
-            f"this store belongs to another keyring (differing: {', '.join(differing)}):"
-            " copy the keyring of the other nodes here, or name another store"
-        )
-
-
-def explain(error: Exception) -> str:
-    """One line on why the service cannot start."""
-    if isinstance(error, StoreUnavailable):
-        return f"redis.url: {error or error.message}"
-    return str(error)
-
-
-__all__ = ["BOTH", "ConfigError", "Role", "Service", "check_keys", "check_store", "explain"]

@@ -274,9 +274,8 @@ class Courier:
             return Outcome("unavailable", error.reason, error.retry_after)
         except Uncertain as error:
             return Outcome("uncertain", error.reason)
-        except TimeoutError:
-            # The far end may have it: the channel was cut off in the middle.
-            return Outcome("uncertain", "timed out")
+        except TimeoutError as late:
+            return _cut_off(late)
         except (Busy, KeyringError):
             return Outcome("unavailable", "its key is not offered here")
         except RequestError:
@@ -286,6 +285,14 @@ class Courier:
         finally:
             beats.stop()
         return Outcome("sent")
+
+
+def _cut_off(late: TimeoutError) -> Outcome:
+    """A channel that was cut off may say, as the cancellation's cause, that nothing can have left."""
+    known = late.__cause__ and late.__cause__.__cause__
+    if isinstance(known, Unavailable):
+        return Outcome("unavailable", "timed out")
+    return Outcome("uncertain", "timed out")
 
 
 class _Beats:

@@ -18,9 +18,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-from msgspec import Struct
 
 from otpsvc.errors import KeyNotOffered, KeyringError
+from otpsvc.veiled import Veiled
 
 LABELS = ("derive", "code", "seal", "view", "link", "receipt", "idempotency", "check")
 DIGEST = 16
@@ -68,7 +68,7 @@ class Key:
         return self.mac("check", self.kid)[:DIGEST]
 
 
-class KeyEntry(Struct, frozen=True, omit_defaults=True):
+class KeyEntry(Veiled, frozen=True, omit_defaults=True):
     """One key as the keyring file holds it; `secret` is 64 hex digits, "" when retired."""
 
     id: str
@@ -76,8 +76,8 @@ class KeyEntry(Struct, frozen=True, omit_defaults=True):
     created: str = ""
     secret: str = ""
 
-    def __repr__(self) -> str:
-        return f"KeyEntry({self.id}, {self.state})"
+    def shown(self) -> str:
+        return f"{self.id}, {self.state}"
 
 
 class Keyring:

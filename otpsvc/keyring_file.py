@@ -1,13 +1,13 @@
 """The file that holds the keyring: read, made, rotated; never half written, never readable by others.
 
-    [index]
-    secret = "…"                    64 hex digits; does not rotate
+[index]
+secret = "…"                    64 hex digits; does not rotate
 
-    [[keys]]                        one or more
-    id = "a1b2c3d4"
-    state = "active"                accept -> active -> accept -> retired
-    created = "2026-11-23T08:00:00Z"
-    secret = "…"                    64 hex digits; empty once retired
+[[keys]]                        one or more
+id = "a1b2c3d4"
+state = "active"                accept -> active -> accept -> retired
+created = "2026-11-23T08:00:00Z"
+secret = "…"                    64 hex digits; empty once retired
 """
 
 from __future__ import annotations
@@ -192,7 +192,9 @@ def _entry(table: object, path: Path) -> KeyEntry:
 def _secret(value: object, path: Path) -> str:
     if isinstance(value, str) and _SECRET.fullmatch(value):
         return value
-    raise KeyringError(f"the keyring {path} holds a secret that is not 64 hex digits: bring back a copy of it")
+    raise KeyringError(
+        f"the keyring {path} holds a secret that is not 64 hex digits: bring back a copy of it"
+    )
 
 
 # Writing

@@ -18,6 +18,7 @@ from otpsvc.render import Templates, render
 from otpsvc.store import Claimed
 from otpsvc.tenant import Tenant, Texts
 from otpsvc.token import same
+from otpsvc.veiled import Veiled
 from otpsvc.view import Personal
 
 _SHAPES = tuple(ALPHABETS)
@@ -26,7 +27,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Personal).decode
 
 
-class Draft(Struct, frozen=True):
+class Draft(Veiled, frozen=True):
     """What the maker of a challenge has at hand, so that its courier need not open it again.
 
     `code` belongs to the generation `gen`; empty: it must be made again.
@@ -35,9 +36,6 @@ class Draft(Struct, frozen=True):
     personal: Personal
     gen: bytes
     code: str = ""
-
-    def __repr__(self) -> str:
-        return "Draft(…)"
 
 
 class Way(Struct, frozen=True):

@@ -20,14 +20,16 @@ from typing import Any, Final, Literal, TextIO
 import msgspec
 import structlog
 
-from otpsvc.errors import OtpsvcError
+from otpsvc.errors import Busy, OtpsvcError
 
 Style = Literal["json", "console"]
 Level = Literal["debug", "info", "warning", "error"]
 #: Names of fields whose values are never shown.
 _SECRET: Final = frozenset(
-    "address authorization body code credentials email extra html key msisdn number otp password"
-    " phone recipient secret subject text to token url".split()
+    """
+    address authorization body code credentials email extra html key msisdn number otp
+    password phone recipient secret subject text to token url
+    """.split()  # noqa: SIM905 - a list of words reads as one
 )
 _HIDDEN: Final = "…"
 #: Characters of one value, and of a traceback.
@@ -48,7 +50,7 @@ def configure(style: Style, level: Level, *, stream: TextIO | None = None, cache
     """
     stream = stream or sys.stderr
     least = getattr(logging, level.upper())
-    processors = [
+    processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -88,6 +90,11 @@ def brief(error: BaseException) -> str:
     if isinstance(error, OSError) and isinstance(error.strerror, str):
         return f"{type(error).__name__}: {error.strerror}"
     return type(error).__name__
+
+
+def in_words(error: OtpsvcError) -> str:
+    """One of our own errors as a sentence."""
+    return str(error) or (error.message if isinstance(error, Busy) else type(error).__name__)
 
 
 def _chain(error: BaseException, seen: set[int]) -> list[str]:
@@ -148,7 +155,10 @@ def _renderer(style: Style, stream: TextIO) -> Callable[..., str]:
 
 def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     first = {"timestamp": event.pop("timestamp", ""), "level": event.pop("level", "")}
-    return _encode({**first, **event}).decode("utf-8", "replace")
+    try:
+        return _encode({**first, **event}).decode()
+    except UnicodeEncodeError:
+        return ascii({**first, **event})
 
 
 # What others say

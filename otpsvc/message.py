@@ -8,6 +8,8 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from otpsvc.veiled import Veiled
+
 Lane = Literal["otp", "event", "message"]
 #: In the order in which a worker serves them.
 LANES: tuple[Lane, ...] = ("otp", "event", "message")
@@ -25,7 +27,7 @@ class MessageState(StrEnum):
     EXPIRED = "expired"
 
 
-class Message(Struct, frozen=True, kw_only=True):
+class Message(Veiled, frozen=True, kw_only=True):
     """What a channel is asked to hand over. Its repr shows the id alone.
 
     `id` stays the same over every retry of one message (the far end may use it
@@ -45,10 +47,8 @@ class Message(Struct, frozen=True, kw_only=True):
     locale: str = ""
     record: Mapping[str, object] = field(default_factory=dict)
 
-    def __repr__(self) -> str:
-        return f"Message(id={self.id!r})"
-
-    __str__ = __repr__
+    def shown(self) -> str:
+        return repr(self.id)
 
 
 class Receipt(Struct, frozen=True):
@@ -66,17 +66,15 @@ class Delivery(Struct, frozen=True):
     detail: str = ""
 
 
-class Incoming(Struct, frozen=True):
+class Incoming(Veiled, frozen=True):
     """A message came in on `line` (a modem's or a service's name)."""
 
     line: str
     sender: str
     text: str
 
-    def __repr__(self) -> str:
-        return f"Incoming(line={self.line!r})"
-
-    __str__ = __repr__
+    def shown(self) -> str:
+        return repr(self.line)
 
 
 #: A channel tells the core of later news through this; it never blocks.

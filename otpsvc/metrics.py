@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
@@ -25,16 +25,19 @@ _CHECKS = frozenset({("POST", "/api/otp/{id}"), ("POST", "/otp/{namespace}/{id}"
 _STORE = "store_unavailable"
 
 
+class _Within(TypedDict):
+    registry: CollectorRegistry
+    namespace: str
+
+
 class Metrics:
     """`folder`: where the processes of one service meet; None: this process is the only one."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._registry = CollectorRegistry()
-        within = {"registry": self._registry, "namespace": "otpsvc"}
-        self._requests = Counter(
-            "requests", "Answered requests.", ("method", "route", "status"), **within
-        )
+        within = _Within(registry=self._registry, namespace="otpsvc")
+        self._requests = Counter("requests", "Answered requests.", ("method", "route", "status"), **within)
         self._request_seconds = Histogram(
             "request_seconds", "Seconds to an answer.", ("method", "route"), buckets=_REQUESTS, **within
         )
@@ -45,7 +48,9 @@ class Metrics:
         self._attempt_seconds = Histogram(
             "message_seconds", "Seconds of one attempt.", ("channel",), buckets=_SENDS, **within
         )
-        self._dead = Counter("dead_letters", "Messages that nobody got.", ("channel", "lane", "final"), **within)
+        self._dead = Counter(
+            "dead_letters", "Messages that nobody got.", ("channel", "lane", "final"), **within
+        )
         self._store_errors = Counter("store_errors", "Steps that the store did not answer.", **within)
         self._in_flight = Gauge(
             "messages_in_flight", "Messages on their way now.", multiprocess_mode="livesum", **within

@@ -9,11 +9,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from jinja2 import Template
-from msgspec import Struct
 
 from otpsvc.errors import BadRequest
 from otpsvc.template import REFUSED, VARIABLES, check, cleaned, compiled, written
 from otpsvc.tenant import Texts
+from otpsvc.veiled import Veiled
 
 __all__ = [
     "VARIABLES",
@@ -32,17 +32,12 @@ _LIKE_ORIGIN = re.compile(r"\s*@.*#")
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
-class Rendered(Struct, frozen=True):
+class Rendered(Veiled, frozen=True):
     """One message in words. Its repr shows nothing of them."""
 
     subject: str
     text: str
     html: str = ""
-
-    def __repr__(self) -> str:
-        return "Rendered(…)"
-
-    __str__ = __repr__
 
 
 class Templates:

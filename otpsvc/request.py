@@ -12,10 +12,10 @@ import secrets
 from collections.abc import Mapping
 
 import msgspec
-from msgspec import Struct
 
 from otpsvc.errors import BadRequest
 from otpsvc.tenant import PURPOSES, TTL_CAP, Codes, Purpose
+from otpsvc.veiled import Veiled
 
 #: 6 to 128 of these: letters, digits and . _ ~ : @ + = , -
 ID = re.compile(r"[A-Za-z0-9._~:@+=,-]{6,128}")
@@ -33,7 +33,7 @@ _TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
 _FALSE = frozenset({"", "0", "f", "F", "false", "False", "FALSE"})
 
 
-class CreateRequest(Struct, frozen=True, kw_only=True):
+class CreateRequest(Veiled, frozen=True, kw_only=True):
     """A create whose parameters are well-formed. `to` is as it came; the channel reads it."""
 
     id: str
@@ -55,9 +55,6 @@ class CreateRequest(Struct, frozen=True, kw_only=True):
     idempotency_key: str = ""
     #: What an Idempotency-Key is bound to: the whole request, in one form.
     body: bytes = b""
-
-    def __repr__(self) -> str:
-        return "CreateRequest(…)"
 
 
 def read_create(fields: Mapping[str, str], codes: Codes, *, id: str = "", key: str = "") -> CreateRequest:

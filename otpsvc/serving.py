@@ -18,16 +18,15 @@ import structlog
 import uvicorn
 
 from otpsvc import logs
-from otpsvc.app import Role, Service
+from otpsvc.app import Service
 from otpsvc.config import Config
 from otpsvc.errors import ConfigError
 from otpsvc.keyring import Keyring
 from otpsvc.listening import BACKLOG, load_certificate, tls_context
 from otpsvc.metrics import Metrics, folder_of
 from otpsvc.protocol import HttpProtocol
+from otpsvc.starting import DRAIN, Role
 
-#: Seconds for requests to end, once no more are taken.
-DRAIN: Final = 15
 #: Seconds that an idle connection stays; above the 60 s that common proxies keep one.
 KEEP_ALIVE: Final = 65
 
@@ -60,7 +59,7 @@ class Door(uvicorn.Server):
         self.up = asyncio.Event()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

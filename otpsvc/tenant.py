@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from otpsvc.veiled import Veiled
+
 Scope = Literal["otp", "sms", "mail", "ussd", "inbox", "modems", "blocks:global"]
 Hash = Literal["hmac-sha256", "argon2id"]
 Purpose = Literal["address_confirmation", "authentication", "transaction"]
@@ -22,7 +24,7 @@ TTL_CAP: Mapping[Purpose, int] = {
 Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 
-class Secret(Struct, frozen=True):
+class Secret(Veiled, frozen=True):
     """One API secret as it is kept: a keyed digest, an argon2id hash or (with a warning) plain.
 
     `value` starts with `otpsvc1$` (keyed digest), `$argon2id$`, or is the plain secret.
@@ -30,11 +32,6 @@ class Secret(Struct, frozen=True):
 
     value: str
     plain: bool = False
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
-
-    __str__ = __repr__
 
 
 class Codes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,7 +84,7 @@ class Texts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sms: str = ""
 
 
-class Tenant(Struct, frozen=True, kw_only=True):
+class Tenant(Veiled, frozen=True, kw_only=True):
     """One `[tenants.NAME]` table, with the defaults of `[codes]` and `[limits]` folded in."""
 
     name: str
@@ -110,8 +107,8 @@ class Tenant(Struct, frozen=True, kw_only=True):
     #: `whsec_…` (Standard Webhooks).
     callback_secret: str = ""
 
-    def __repr__(self) -> str:
-        return f"Tenant({self.name!r})"
+    def shown(self) -> str:
+        return repr(self.name)
 
     def may_use(self, way: str) -> bool:
         """True when the tenant may send over this channel or route."""

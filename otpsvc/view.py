@@ -7,6 +7,7 @@ from msgspec import Raw, Struct
 from otpsvc.challenge import Record, State
 from otpsvc.message import MessageState
 from otpsvc.tenant import Purpose
+from otpsvc.veiled import Veiled
 
 #: How a state reads on the wire.
 STATE_WORDS = {
@@ -20,7 +21,7 @@ STATE_WORDS = {
 }
 
 
-class Personal(Struct, frozen=True, array_like=True):
+class Personal(Veiled, frozen=True, array_like=True):
     """The personal part of a challenge: sealed as one blob, never logged.
 
     `shape` is the code's length times ten plus its alphabet's position, so that a
@@ -36,9 +37,6 @@ class Personal(Struct, frozen=True, array_like=True):
     channel_description: str = ""
     address_description: str = ""
 
-    def __repr__(self) -> str:
-        return "Personal(…)"
-
 
 class MessageView(Struct, frozen=True):
     """Where the message is. `uncertain`: how often it may have been sent without our knowing."""
@@ -49,7 +47,7 @@ class MessageView(Struct, frozen=True):
     reason: str = ""
 
 
-class View(Struct, frozen=True, kw_only=True, omit_defaults=False):
+class View(Veiled, frozen=True, kw_only=True, omit_defaults=False):
     """One challenge on the wire. `otp` is filled only in the answer to a create that supplied it."""
 
     namespace: str
@@ -76,8 +74,8 @@ class View(Struct, frozen=True, kw_only=True, omit_defaults=False):
     url: str = ""
     receipt: str = ""
 
-    def __repr__(self) -> str:
-        return f"View({self.state})"
+    def shown(self) -> str:
+        return self.state
 
 
 def shown(

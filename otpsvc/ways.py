@@ -1,4 +1,4 @@
-"""The ways out of one config: channels opened, routes made of them, and the change to those of another config."""
+"""The ways out of one config: channels opened, routes made of them, and the change to another config's."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class Ways(Struct, frozen=True):
         before = old.channels if old else {}
         channels = {name: _same(before.get(name), one) or make(one) for name, one in config.channels.items()}
         lists = {**{name: (name,) for name in channels}, **config.routes}
-        routes = {name: Route(name, tuple((way, channels[way]) for way in ways)) for name, ways in lists.items()}
+        routes = {
+            name: Route(name, tuple((way, channels[way]) for way in ways)) for name, ways in lists.items()
+        }
         routes[CALLBACK] = Route(CALLBACK, ((CALLBACK, callback),))
         return cls(channels, routes)
 
@@ -66,7 +68,7 @@ class Ways(Struct, frozen=True):
                 continue
             try:
                 await channel.__aexit__(None, None, None)
-            except Exception:
+            except Exception:  # noqa: BLE001 - one must not keep the others open
                 _log.exception("a channel could not be closed", channel=name)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from otpsvc.address import ANY
 from otpsvc.channel import Channel, ChannelConfig
-from otpsvc.channels.poster import Poster, Signer
 from otpsvc.errors import Refused
 from otpsvc.message import Message, Receipt, Report
 from otpsvc.tenant import Tenant
+
+if TYPE_CHECKING:
+    from otpsvc.channels.poster import Poster, Signer
 
 #: Seconds for one attempt. (Standard Webhooks, operational considerations: 15 to 30)
 TIMEOUT = 15.0
@@ -40,15 +42,15 @@ class Callback(Channel):
         report: Report,
         *,
         tenants: Callable[[], Mapping[str, Tenant]],
-        poster: Poster | None = None,
     ) -> None:
         super().__init__(config, report)
         self._tenants = tenants
-        self._poster = poster or Poster(connections=config.concurrency)
+        self._poster: Poster | None = None
         self._signers: dict[str, Signer] = {}
 
     async def __aenter__(self) -> Self:
-        await self._poster.__aenter__()
+        if any(tenant.callback_url for tenant in self._tenants().values()):
+            await self._open()
         return self
 
     async def __aexit__(
@@ -57,7 +59,9 @@ class Callback(Channel):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._poster.__aexit__(kind, error, trace)
+        poster, self._poster = self._poster, None
+        if poster is not None:
+            await poster.__aexit__(kind, error, trace)
 
     async def send(self, message: Message) -> Receipt:
         """Raises: Refused (also when the tenant wants no events any more), Unavailable, Uncertain."""
@@ -65,7 +69,8 @@ class Callback(Channel):
         if tenant is None or not tenant.callback_url:
             # The one reason for which an event is given up at once.
             raise Refused("HTTP 410")
-        await self._poster.post(
+        poster = self._poster or await self._open()
+        await poster.post(
             tenant.callback_url,
             message.text.encode(),
             message_id=message.id,
@@ -73,7 +78,16 @@ class Callback(Channel):
         )
         return Receipt()
 
+    async def _open(self) -> Poster:
+        # An HTTP client takes a while to import; without callbacks nobody waits for it.
+        from otpsvc.channels.poster import Poster
+
+        poster = self._poster = Poster(connections=self.config.concurrency)
+        return await poster.__aenter__()
+
     def _signer(self, secret: str) -> Signer | None:
+        from otpsvc.channels.poster import Signer
+
         if not secret:
             return None
         signer = self._signers.get(secret)

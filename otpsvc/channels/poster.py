@@ -133,7 +133,7 @@ class Poster:
 
         `message_id` goes out as `webhook-id`, the same over retries; `auth` is the value
         of `Authorization` (see `basic`). Raises: Refused, Unavailable, Uncertain. A
-        CancelledError whose cause is Uncertain came after the body was written.
+        CancelledError has one of the last two as its cause, by whether the body was written.
         """
         load = _Load(body)
         try:
@@ -145,9 +145,7 @@ class Poster:
             )
             return await _read(answer, wait=self._answer_wait)
         except asyncio.CancelledError as cancelled:
-            if load.handed:
-                raise cancelled from Uncertain("cut off before the answer")
-            raise
+            raise cancelled from _cut_off(handed=load.handed)
         except (ClientError, OSError) as error:
             raise _lost(error, handed=load.handed) from None
 
@@ -220,6 +218,12 @@ def _verdict(answer: ClientResponse) -> ChannelError:
     if 300 <= status <= 399:
         return Refused("redirect refused")
     return Refused(f"HTTP {status}")
+
+
+def _cut_off(*, handed: bool) -> ChannelError:
+    if handed:
+        return Uncertain("cut off before the answer")
+    return Unavailable("cut off before the body was written")
 
 
 def _lost(error: Exception, *, handed: bool) -> ChannelError:

@@ -6,6 +6,7 @@ double that a lost answer caused can be seen, and some servers drop it.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import time
@@ -133,11 +134,15 @@ class SmtpChannel(Channel):
     async def send(self, message: Message) -> Receipt:
         """Hand one mail over; the receipt is the server's queue id where it tells one.
 
-        Raises: Refused, Unavailable, Uncertain. A CancelledError whose cause is Uncertain
-        came after the mail was written.
+        Raises: Refused, Unavailable, Uncertain. A CancelledError has one of the last two as
+        its cause, by whether the mail was written: a time limit can tell a doubt from none.
         """
         to, mail = self._compose(message)
-        answer = await self._pool.run(partial(Line.hand_over, sender=self._sender, to=to, mail=mail))
+        job = partial(Line.hand_over, sender=self._sender, to=to, mail=mail)
+        try:
+            answer = await self._pool.run(job)
+        except asyncio.CancelledError as cancelled:
+            raise cancelled from (cancelled.__cause__ or Unavailable("cut off before the mail was written"))
         queued = _QUEUE_ID.search(answer)
         return Receipt(queued[1] if queued else "")
 

@@ -195,6 +195,7 @@ class Pool:
             self._reaper = None
         lines = list(self._kept)
         self._kept.clear()
+        # The reaper then takes what comes back at once.
         self._idle = 0.0
         await asyncio.gather(*(line.quit() for line in lines))
 
@@ -218,9 +219,6 @@ class Pool:
 
     def _put_back(self, line: Line) -> None:
         if not line.in_step:
-            return
-        if not self._idle:
-            line.leave()
             return
         loop = asyncio.get_running_loop()
         line.keep(loop.time())

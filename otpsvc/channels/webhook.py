@@ -160,8 +160,8 @@ class WebhookChannel(Channel):
     async def send(self, message: Message) -> Receipt:
         """Post one message; the receipt is the `id` of a JSON answer, where there is one.
 
-        Raises: Refused, Unavailable, Uncertain. A CancelledError whose cause is Uncertain
-        came after the body was written.
+        Raises: Refused, Unavailable, Uncertain. A CancelledError has one of the last two as
+        its cause, by whether the body was written.
         """
         try:
             body = self._write(message)

@@ -15,7 +15,6 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from typing import Final, NoReturn
@@ -23,7 +22,7 @@ from typing import Final, NoReturn
 import uvloop
 
 from otpsvc import keyring_file, logs
-from otpsvc.app import Service, explain
+from otpsvc.app import Service
 from otpsvc.channels.smtp import SmtpConfig
 from otpsvc.config import App, Config, Listen, Redis
 from otpsvc.credential import new_secret
@@ -31,7 +30,6 @@ from otpsvc.demo.doors import Doors
 from otpsvc.demo.front import Front
 from otpsvc.demo.mailbox import Mailbox
 from otpsvc.demo.shop import PROVIDER, TENANT, Shop
-from otpsvc.errors import ConfigError, KeyringError, StoreUnavailable
 from otpsvc.keyring import Keyring
 from otpsvc.serving import Door
 from otpsvc.stores.embedded import EmbeddedStore
@@ -43,17 +41,20 @@ TITLE: Final = "Demo shop"
 _GRACE: Final = 2.0
 
 
-def run(port: int, data_dir: Path) -> None:
-    """Serve until Ctrl-C; 0 is any free port. Raises: SystemExit, with 1 when it cannot start."""
+def run(port: int, data_dir: Path = Path("data")) -> None:
+    """Serve until Ctrl-C.
+
+    Raises: SystemExit (1: the port is taken), ConfigError, KeyringError, StoreUnavailable.
+    """
     logs.configure("console", "warning")
     try:
         with ExitStack() as stack:
             listener = stack.enter_context(_listener(port))
             folder = data_dir / "demo" / str(listener.getsockname()[1])
+            keyring = _keyring(folder)
             store = stack.enter_context(EmbeddedStore(folder))
-            uvloop.run(_Run(listener, folder, store).serve())
-    except (ConfigError, KeyringError, StoreUnavailable) as error:
-        _give_up(explain(error))
+            uvloop.run(_Run(listener, folder, keyring, store).serve())
+        _say("Stopped.")
     except KeyboardInterrupt:
         # Before there was a loop that could take the signal.
         raise SystemExit(130) from None
@@ -62,9 +63,10 @@ def run(port: int, data_dir: Path) -> None:
 class _Run:
     """One run of the demo, with a secret of its own."""
 
-    def __init__(self, listener: socket.socket, folder: Path, store: EmbeddedStore) -> None:
+    def __init__(self, listener: socket.socket, folder: Path, keyring: Keyring, store: EmbeddedStore) -> None:
         self._listener = listener
         self._folder = folder
+        self._keyring = keyring
         self._store = store
         self._url = f"http://{HOST}:{listener.getsockname()[1]}"
         self._secret, self._hash = new_secret()
@@ -74,7 +76,7 @@ class _Run:
         asyncio.get_running_loop().set_exception_handler(logs.on_loop_error)
         async with AsyncExitStack() as stack:
             mailbox = await stack.enter_async_context(Mailbox())
-            service = Service(self._config(mailbox), _keyring(self._folder), url=self._store.url)
+            service = Service(self._config(mailbox), self._keyring, url=self._store.url)
             service.grace = _GRACE
             await stack.enter_async_context(service)
             shop = await stack.enter_async_context(Shop(self._url, self._secret))
@@ -86,13 +88,15 @@ class _Run:
         _on_signals(door)
         guard = asyncio.create_task(self._store.supervise(lambda: None))
         serving = asyncio.create_task(door.run_until_closed())
+        # A door that is told to close before it was open never opens.
+        serving.add_done_callback(lambda _: door.up.set())
         await door.up.wait()
-        _say(_welcome(self._url, self._secret))
+        if not serving.done():
+            _say(_welcome(self._url, self._secret))
         await serving
         guard.cancel()
         with suppress(asyncio.CancelledError):
             await guard
-        _say("\nStopped.")
 
     def _config(self, mailbox: Mailbox) -> Config:
         listen = Listen(HOST, self._listener.getsockname()[1])
@@ -152,9 +156,10 @@ def _on_signals(door: Door) -> None:
     """Ctrl-C and SIGTERM end it; the second one at once."""
 
     def stop() -> None:
-        hurry: Callable[[], None] = door.hurry
+        # Below the ^C that the terminal shows.
+        _say("")
         if door.should_exit:
-            hurry()
+            door.hurry()
         door.should_exit = True
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -164,7 +169,7 @@ def _on_signals(door: Door) -> None:
 def _welcome(url: str, secret: str) -> str:
     """What a person reads at start: every line can be used as it stands."""
     id = f"hello-{secrets.token_hex(3)}"
-    login = f"curl -u {TENANT}:{secret}"
+    login = f"curl -w '\\n' -u {TENANT}:{secret}"
     return f"""
 The demo is ready. Open this page:
 
@@ -173,7 +178,7 @@ The demo is ready. Open this page:
 or ask for a code by curl, and check the one that the mail brought:
 
   {login} -X PUT {url}/api/otp/{id} -d provider={PROVIDER} -d to=ann@example.com
-  {login} {url}/api/otp/{id} -d otp=$(curl -s {url}/demo/code/{id})
+  {login} {url}/api/otp/{id} -d "otp=$(curl -sf {url}/demo/code/{id})"
 
 All mails as JSON: curl {url}/demo/inbox
 Ctrl-C stops everything.

@@ -65,6 +65,7 @@ class Doors:
         return Litestar(
             [*self._page_doors(), *self._form_doors(), *self._plain_doors()],
             openapi_config=None,
+            logging_config=None,
             request_max_body_size=16_384,
             exception_handlers={HTTPException: self._refused},
             after_request=_with_headers,
@@ -154,8 +155,10 @@ class Doors:
         reply = await self._shop.read(id)
         if not reply.ok and reply.code != "not_found":
             raise HTTPException(status_code=503)
-        # The service forgets what has ended.
         challenge = reply.challenge if reply.ok else None
+        if challenge is None:
+            # The service forgets what has ended; the shop knows how.
+            challenge = one.last if one.last and one.last.ended else None
         return Scene(
             one=one,
             challenge=challenge or Challenge(id, to=one.to, state="expired"),
@@ -200,10 +203,14 @@ class Doors:
         if not ours:
             raise HTTPException(status_code=403)
 
-    def _refused(self, _: Asked, error: HTTPException) -> Response[str]:
-        title, text = _WORDS.get(error.status_code, _WORDS[400])
-        page = self._pages.message(title, text)
-        return Response(page, status_code=error.status_code, media_type=MediaType.HTML, headers=_HEADERS)
+    def _refused(self, request: Asked, error: HTTPException) -> Response[str]:
+        """A page for browsers, a line for everything else: it may stand in the middle of a command."""
+        status = error.status_code
+        title, text = _WORDS.get(status, _WORDS[400])
+        if "text/html" in request.headers.get("accept", ""):
+            page = self._pages.message(title, text)
+            return Response(page, status_code=status, media_type=MediaType.HTML, headers=_HEADERS)
+        return Response(title + ".\n", status_code=status, media_type=MediaType.TEXT, headers=_HEADERS)
 
 
 _WORDS: Final = {

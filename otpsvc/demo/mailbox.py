@@ -153,4 +153,4 @@ def _read(number: int, at: float, to: str, content: bytes) -> Mail:
 
 def _part(mail: EmailMessage, kind: str) -> str:
     part = mail.get_body((kind,))
-    return str(part.get_content()) if part is not None else ""
+    return str(part.get_content()).replace("\r\n", "\n") if part is not None else ""

@@ -49,6 +49,11 @@ class Challenge(Struct, frozen=True):
         return max(0, self.max_attempts - self.attempts)
 
     @property
+    def ended(self) -> bool:
+        """True when nothing can change it any more."""
+        return self.state in ("verified", "locked", "cancelled")
+
+    @property
     def on_its_way(self) -> bool:
         """True while the message has not come to an end."""
         return self.message.state in ("queued", "sending")
@@ -94,11 +99,15 @@ class Note(Struct, frozen=True):
 
 
 class Verification(Struct, kw_only=True):
-    """What the shop remembers of one verification. Mails up to `after` are older than it."""
+    """What the shop remembers of one verification. Mails up to `after` are older than it.
+
+    `last` is what the API said of it last when the visitor did something.
+    """
 
     id: str
     to: str
     after: int
+    last: Challenge | None = None
     note: Note | None = None
     calls: deque[Call] = field(default_factory=lambda: deque(maxlen=_CALLS))
 
@@ -131,6 +140,9 @@ class Shop:
     async def create(self, to: str, *, after: int) -> tuple[Verification, Reply]:
         """Ask for a verification of this address; it is remembered when the API took it."""
         one = Verification(id=secrets.token_urlsafe(9), to=to, after=after)
+        if not to:
+            # The API would take it, and ask for the address on its own page.
+            return one, Reply(http=400, message="Please type an e-mail address.")
         reply = await self._call("PUT", f"/api/otp/{one.id}", {"provider": PROVIDER, "to": to}, one)
         if reply.ok:
             # As the API reads the address: this is where the mail goes.
@@ -170,12 +182,14 @@ class Shop:
                 http, body = answer.status, await answer.read()
         except (ClientError, TimeoutError):
             http, body = 0, b""
+        reply = _reply(http, body)
         if one is not None:
+            one.last = reply.challenge or one.last
             call = Call(
                 method=method, path=path, fields=tuple(fields.items()), http=http, answer=_pretty(body)
             )
             one.calls.append(call)
-        return _reply(http, body)
+        return reply
 
 
 def complaint(reply: Reply) -> str:

@@ -16,7 +16,7 @@ _KINDS: Final = {
     ".css": b"text/css; charset=utf-8",
     ".json": b"application/json",
 }
-_SOURCES: Final = (
+_POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
@@ -42,8 +42,12 @@ class Docs:
 
 
 def _reply(body: bytes, kind: str) -> Reply:
-    length = (b"content-length", b"%d" % len(body))
-    return Reply(200, body, secured([(b"content-type", _KINDS[kind]), length, (b"content-security-policy", _SOURCES)], b"-"))
+    headers = [
+        (b"content-type", _KINDS[kind]),
+        (b"content-length", b"%d" % len(body)),
+        (b"content-security-policy", _POLICY),
+    ]
+    return Reply(200, body, secured(headers, b"-"))
 
 
 @cache

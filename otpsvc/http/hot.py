@@ -104,5 +104,3 @@ def _hot(method: str, path: bytes) -> tuple[Call, str] | None:
     if call is None or not rest or b"/" in rest or b"%" in rest:
         return None
     return call, rest.decode("latin-1")
-
-

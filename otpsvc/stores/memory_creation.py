@@ -110,7 +110,8 @@ def _same_generation(space: Space, c: Creation, known: Challenge) -> bool:
         return False
     if c.flags & Flag.SUPPLIED and known.mix(c.digest) != known.digest:
         return False
-    return space.now < known.gen_at + c.cap
+    # A code too old to live half its time again is replaced.
+    return known.gen_at + c.cap - space.now >= min(c.ttl, c.cap) / 2
 
 
 def _fill(space: Space, c: Creation, challenge: Challenge) -> None:

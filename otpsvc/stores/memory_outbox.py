@@ -45,6 +45,7 @@ class Outbox:
         self._route = route
         self._lane = lane
         self._queue = space.queue(route, lane)
+        self._ended = 0
 
     def claim(self, limit: int, lease: int) -> Batch:
         """As `Store.claim`."""
@@ -56,7 +57,7 @@ class Outbox:
                 held = self._take(member, lease)
                 if held is not None:
                     taken.append(self._claimed(member, held))
-        return Batch(space.now, float(min(self._queue.values(), default=-1)), taken)
+        return Batch(space.now, float(min(self._queue.values(), default=-1)), taken, self._ended)
 
     def _take(self, member: str, lease: int) -> Challenge | Parcel | None:
         kind, n = member[0], member[1:]
@@ -87,6 +88,7 @@ class Outbox:
             c.mstate, c.reason, c.body = EXPIRED, "deadline", b""
         else:
             return c
+        self._ended += 1
         space.keep(n, c)
         return None
 
@@ -96,6 +98,7 @@ class Outbox:
             return None
         if space.now < parcel.deadline:
             return parcel
+        self._ended += 1
         parcel.mstate, parcel.reason, parcel.body = EXPIRED, "deadline", b""
         space.keep_parcel(n, parcel)
         return None
@@ -147,7 +150,7 @@ class Outbox:
         held = self._held(claimed)
         if held is None:
             return "lost"
-        if self._ended(claimed, held):
+        if self._over(claimed, held):
             return "ended"
         return self._put_back(claimed, held, lease)
 
@@ -156,7 +159,7 @@ class Outbox:
         held = self._held(claimed, uncertain=uncertain)
         if held is None:
             return "lost"
-        if self._ended(claimed, held):
+        if self._over(claimed, held):
             return "ended"
         if way != held.way:
             held.tries = 0
@@ -169,7 +172,7 @@ class Outbox:
         self._keep(claimed.n, held)
         return "ok"
 
-    def _ended(self, claimed: Claimed, held: Challenge | Parcel) -> bool:
+    def _over(self, claimed: Claimed, held: Challenge | Parcel) -> bool:
         now, reason = self._space.now, ""
         if now >= held.deadline:
             reason = "deadline"

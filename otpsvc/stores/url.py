@@ -78,7 +78,7 @@ _READERS: Final[Mapping[str, Callable[[str], object]]] = {
 
 def read_url(url: str) -> Target:
     """Raises: ConfigError."""
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.scheme not in SCHEMES:
         _refuse("a URL that begins with " + ", ".join(f"{scheme}://" for scheme in SCHEMES))
     options = _query(parts.query)
@@ -98,6 +98,13 @@ def read_url(url: str) -> Target:
     if target.sentinel_login and not target.sentinels:
         _refuse("a sentinel URL with sentinel_ parameters")
     return target
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        _refuse("a well-formed URL")
 
 
 def _locate(target: Target, parts: SplitResult, place: str) -> None:
@@ -123,15 +130,17 @@ def _query(query: str) -> dict[str, Any]:
     read: dict[str, Any] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in _READERS:
-            _refuse("a query parameter among " + ", ".join(_READERS), key)
+            # Not named: behind a "?" that was not escaped it is a piece of the password.
+            _refuse("only query parameters among " + ", ".join(_READERS))
         read[key] = _READERS[key](value)
     return read
 
 
 def _address(text: str, port: int) -> Address:
     """`host`, `host:port`, `[::1]:port`."""
+    parts = _split(f"//{text}")
     try:
-        parts = urlsplit(f"//{text}")
-        return unquote(parts.hostname or "localhost"), parts.port or port
+        named = parts.port
     except ValueError:
         _refuse("host:port")
+    return parts.hostname or "localhost", named or port

@@ -38,7 +38,7 @@ NOT_A_CHANNEL = 7
 
 @pytest.fixture
 def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An installed package that brings `pigeon` and three that are broken in one way each."""
+    """An installed package that brings `pigeon`, and others that are broken in one way each."""
     (tmp_path / "otpsvc_pigeon.py").write_text(PIGEON)
     install(
         tmp_path,
@@ -48,6 +48,7 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "missing = otpsvc_nowhere:Channel",
         "gone = otpsvc_pigeon:Gone",
         "number = otpsvc_pigeon:NOT_A_CHANNEL",
+        "stranger = pathlib:Path",
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "otpsvc_pigeon", raising=False)
@@ -97,6 +98,7 @@ def test_an_unknown_type_names_the_choices() -> None:
         ("missing", "otpsvc_nowhere:Channel to be importable"),
         ("gone", "otpsvc_pigeon:Gone to be importable"),
         ("number", r"a subclass of otpsvc\.channel\.Channel"),
+        ("stranger", r"a subclass of otpsvc\.channel\.Channel"),
     ],
 )
 def test_a_broken_package_is_named(foreign: Path, name: str, expected: str) -> None:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from otpsvc.channels.smtp import SmtpChannel, SmtpConfig, read_sender
+from otpsvc.channels.smtp_pool import _on_the_wire
 from otpsvc.errors import ConfigError, Refused, Unavailable, Uncertain
 from tests.channels import ADDRESS, TEXT, Authority, ignore, message
 from tests.far_ends.smtp_server import Misdeed, SmtpServer
@@ -239,6 +240,40 @@ async def test_a_late_answer_never_meets_the_next_mail(far: SmtpServer) -> None:
     assert ids == [f"<next{number}@shop.example>" for number in range(3)]
 
 
+async def test_a_line_lost_before_the_mail_leaves_no_doubt_after_others(far: SmtpServer) -> None:
+    """What an earlier mail of the line went through says nothing about this one."""
+    async with channel(far) as smtp:
+        await smtp.send(message())
+        far.misdeed = "drops_at_rcpt"
+        with pytest.raises(Unavailable, match="connection lost"):
+            await smtp.send(message())
+
+
+async def test_what_was_not_written_when_it_was_cancelled_never_goes_out(far: SmtpServer) -> None:
+    """The deadline has passed: a transport that flushes before it closes would send it late."""
+    far.misdeed = "stops_reading"
+    async with channel(far) as smtp:
+        sending = asyncio.ensure_future(smtp.send(message(text="long line\n" * 1_000_000, html="")))
+        await far.arrived.wait()
+        # Until the 354 is read and the mail fills the buffers.
+        await asyncio.sleep(0.05)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await sending
+        assert isinstance(cancelled.value.__cause__, Uncertain)
+        far.release.set()
+        await far.empty.wait()
+
+    assert far.rest
+    assert not far.rest.endswith(b"\r\n.\r\n")
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r"])
+def test_line_ends_are_made_crlf_and_dots_are_stuffed(end: bytes) -> None:
+    """Servers differ on what a bare LF ends; the smuggling of mail lives on that."""
+    assert _on_the_wire(end.join([b"a", b".", b".b", b""])) == b"a\r\n..\r\n..b\r\n.\r\n"
+
+
 async def test_cancelled_while_connecting_leaves_no_line(far: SmtpServer) -> None:
     far.misdeed = "hangs_at_connect"
     async with channel(far) as smtp:
@@ -247,7 +282,7 @@ async def test_cancelled_while_connecting_leaves_no_line(far: SmtpServer) -> Non
         sending.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await sending
-        assert cancelled.value.__cause__ is None
+        assert isinstance(cancelled.value.__cause__, Unavailable)
         await far.empty.wait()
 
 

@@ -247,6 +247,22 @@ async def test_proxies_of_the_environment_are_not_used(
     assert len(far.posts) == 1
 
 
+async def test_cancelled_while_waiting_for_a_connection_leaves_no_doubt(far: HttpServer) -> None:
+    far.misdeed = "hangs"
+    async with channel(far, connections=1) as hook:
+        first = asyncio.ensure_future(hook.send(message()))
+        await far.arrived.wait()
+        with pytest.raises(TimeoutError) as late:
+            async with asyncio.timeout(0.05):
+                await hook.send(message())
+        far.release.set()
+        await first
+
+    assert late.value.__cause__ is not None
+    assert isinstance(late.value.__cause__.__cause__, Unavailable)
+    assert len(far.posts) == 1
+
+
 async def test_ping_makes_no_request(far: HttpServer) -> None:
     async with channel(far) as hook:
         assert await hook.ping() == "ok"

@@ -4,6 +4,7 @@ loses_reply    the request runs; its replies and the connection are dropped
 cuts_reply     the request runs; the first reply passes, then the connection is dropped
 cuts_line      the connection is dropped before the request reaches the store
 hangs          the request is swallowed and nothing comes back
+trickles       the request runs; its replies come byte by byte, a tenth of a second apart
 garbles        what comes back is no protocol
 doubles_reply  one reply more than was asked for
 refuses        nobody listens (for some times: accepted and dropped at once)
@@ -20,7 +21,7 @@ from typing import Literal, Self
 import hiredis
 
 Misdeed = Literal[
-    "", "loses_reply", "cuts_reply", "cuts_line", "hangs", "garbles", "doubles_reply", "refuses"
+    "", "loses_reply", "cuts_reply", "cuts_line", "hangs", "trickles", "garbles", "doubles_reply", "refuses"
 ]
 
 
@@ -154,6 +155,11 @@ class CutProxy:
                     await client.drain()
                     client.close()
                     await client.wait_closed()
+            case "trickles":
+                store[1].write(chunk)
+                for byte in await _replies(store[0], _count(chunk)):
+                    client.write(bytes([byte]))
+                    await asyncio.sleep(0.1)
             case "garbles":
                 client.write(b"\0 what?\r\n")
                 await asyncio.sleep(60)

@@ -25,6 +25,7 @@ Misdeed = Literal[
     "slow",
     "hangs_at_connect",
     "hangs_after_data",
+    "stops_reading",
     "drops_at_connect",
     "drops_at_rcpt",
     "drops_after_data",
@@ -68,6 +69,8 @@ class SmtpServer:
         self.connects = 0
         self.logins = 0
         self.quits = 0
+        #: What `stops_reading` found when it read on.
+        self.rest = bytearray()
         #: Set when a misdeed begins that waits; it waits until `release` is set.
         self.arrived = asyncio.Event()
         self.release = asyncio.Event()
@@ -116,6 +119,8 @@ class SmtpServer:
         self.connects += 1
         if self.misdeed in ("drops_at_connect", "gibberish", "hangs_at_connect"):
             return _Rude(self)
+        if self.misdeed == "stops_reading":
+            return _Deaf(self)
         with warnings.catch_warnings():
             # Passwords without TLS, on purpose.
             warnings.simplefilter("ignore", UserWarning)
@@ -233,3 +238,28 @@ class _Rude(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._far._ended(self._line)
+
+
+class _Deaf(_Rude):
+    """Says yes to everything, stops reading at DATA, and reads on when `release` is set."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._line = self._far._opened(transport)
+        self._line.write(b"220 far.example\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        assert self._line is not None
+        if self._far.arrived.is_set():
+            self._far.rest += data
+        elif data.startswith(b"DATA"):
+            self._line.write(b"354 go on\r\n")
+            self._line.pause_reading()
+            self._far.arrived.set()
+            self._reading = asyncio.ensure_future(self._read_on())
+        else:
+            self._line.write(b"250 OK\r\n")
+
+    async def _read_on(self) -> None:
+        await self._far.release.wait()
+        if self._line is not None and not self._line.is_closing():
+            self._line.resume_reading()

@@ -14,7 +14,7 @@ from otpsvc.stores.redis import RedisStore
 from otpsvc.tenant import Secret, Tenant
 from tests.far_ends.valkey import ValkeyServer
 from tests.flows.rig import Node, Outlet, new_key, tenant
-from tests.http.door import FORM, RARE_FORM, Door
+from tests.http.door import FORM, RARE_FORM, Door, Wire
 
 NewDoor = Callable[..., Awaitable[Door]]
 
@@ -23,6 +23,12 @@ NewDoor = Callable[..., Awaitable[Door]]
 def server() -> Iterator[ValkeyServer]:
     with ValkeyServer(persistence="none") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+async def session_wire() -> AsyncIterator[Wire]:
+    async with Wire() as wire:
+        yield wire
 
 
 def shop(**more: Any) -> Tenant:

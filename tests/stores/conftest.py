@@ -1,4 +1,5 @@
-"""A private server, a proxy before it that misbehaves, and a batcher behind both; the places of the contract."""
+"""A private server, a proxy before it that misbehaves, and a batcher behind both;
+the stores of the contract test."""
 
 from __future__ import annotations
 
@@ -12,17 +13,12 @@ from pathlib import Path
 import pytest
 
 from otpsvc.store import Store
-from otpsvc.store import Store
 from otpsvc.stores.batcher import Batcher
 from otpsvc.stores.connection import Connector
-from otpsvc.stores.embedded import EmbeddedStore
 from otpsvc.stores.embedded import EmbeddedStore
 from tests.far_ends.cut_proxy import CutProxy
 from tests.far_ends.valkey import ValkeyServer, programs
 from tests.stores.callers import COUNT
-from tests.stores.places import MemoryPlace, Place, RedisPlace, checked
-
-KINDS = ("memory", "redis", "embedded")
 from tests.stores.places import MemoryPlace, Place, RedisPlace, checked
 
 KINDS = ("memory", "redis", "embedded")

@@ -111,6 +111,28 @@ class RedisPlace:
         """Our own monotonic clock runs ahead instead, which looks the same from here."""
         self._ahead += seconds
 
+    def gain(self, seconds: float, more: float) -> None:
+        """Time goes by, and our monotonic clock shows `more` seconds more of it than the store's."""
+        self.advance(seconds)
+        self._ahead += seconds + more
+        # `advance` moves what is kept, not the store's clock: what we know of that has to move along.
+        for store in self._stores:
+            for tenant, known in store._clocks.items():
+                store._clocks[tenant] = known._replace(ahead=known.ahead - seconds * 1000)
+
+    def highest(self) -> float:
+        """The highest time (ms) that the store saw for the shop."""
+        (high,) = struct.unpack_from("<d", self._clock())
+        return float(high)
+
+    def set_highest(self, high: float) -> None:
+        self.ask.set("clock:{shop}", struct.pack("<d", high) + self._clock()[8:])
+
+    def _clock(self) -> bytes:
+        raw: Any = self.ask.get("clock:{shop}")
+        assert isinstance(raw, bytes)
+        return raw
+
     def restart(self) -> None:
         self.ask.save()
         self.ask.close()
@@ -133,7 +155,9 @@ class RedisPlace:
         return float(self.ask.pttl(key)) / 1000
 
     def _keys(self) -> list[bytes]:
-        return list(self.ask.scan_iter(count=1000))
+        # Not SCAN, which may name a key twice.
+        found: Any = self.ask.keys()
+        return list(found)
 
     def advance(self, seconds: float) -> None:
         ms = int(seconds * 1000)

@@ -115,5 +115,11 @@ async def later(store: Store, claimed: Claimed, *, delay: int = 1000, **changes:
 
 
 async def enqueue(store: Store, n: str = "m1", *, ttl: int = 60_000, **changes: Any) -> str:
-    raw: dict[str, Any] = {"route": "sms", "lane": "message", "meta": b"meta", "body": b"sealed text", **changes}
+    raw: dict[str, Any] = {
+        "route": "sms",
+        "lane": "message",
+        "meta": b"meta",
+        "body": b"sealed text",
+        **changes,
+    }
     return await store.enqueue(SHOP, n, ttl=ttl, **raw)

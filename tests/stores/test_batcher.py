@@ -35,11 +35,17 @@ async def test_more_commands_than_a_batch_holds_are_all_answered(batcher: Batche
     assert len(proxy.chunks) >= 3
 
 
-async def test_while_a_batch_is_on_its_way_the_next_one_gathers(batcher: Batcher, proxy: CutProxy) -> None:
+async def test_while_a_batch_is_on_its_way_the_next_one_gathers(
+    batcher: Batcher, proxy: CutProxy, server: ValkeyServer
+) -> None:
+    server.pause()
     first = asyncio.ensure_future(batcher.call("ECHO", "first"))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    later = [asyncio.ensure_future(batcher.call("ECHO", n)) for n in range(10)]
+    await until(lambda: len(proxy.chunks) == 1)
+    later = []
+    for n in range(10):
+        later.append(asyncio.ensure_future(batcher.call("ECHO", n)))
+        await asyncio.sleep(0.001)
+    server.resume()
 
     assert await asyncio.gather(first, *later) == [b"first"] + [b"%d" % n for n in range(10)]
     assert len(proxy.chunks) == 2

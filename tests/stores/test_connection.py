@@ -258,6 +258,24 @@ async def test_a_sentinel_that_names_a_replica_is_not_believed(sentinel_that_kno
         )
 
 
+async def test_the_sentinel_that_answered_is_asked_first_next_time(sentinel_that_knows: Any) -> None:
+    asked = []
+
+    def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(writer)
+        writer.close()
+
+    ill = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    with ValkeyServer(port=free_port()) as master:
+        well = await sentinel_that_knows(master.port)
+        port = ill.sockets[0].getsockname()[1]
+        connector = Connector(f"redis+sentinel://127.0.0.1:{port},127.0.0.1:{well}/shop")
+        assert await works(connector)
+        assert await works(connector)
+    assert len(asked) == 1
+    ill.close()
+
+
 async def test_no_sentinel_that_knows_says_so(sentinel_that_knows: Any) -> None:
     sentinel = await sentinel_that_knows(0)
     connector = Connector(f"redis+sentinel://127.0.0.1:{sentinel},127.0.0.1:{free_port()}/shop")

@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,15 @@ store.start()
 print(store.pid, store.url, flush=True)
 time.sleep(60)
 """
+
+
+@pytest.fixture(autouse=True)
+def _sockets_that_are_swept_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Owners that are killed leave the directory of their socket behind."""
+    # Not in tmp_path: too long for a socket.
+    with tempfile.TemporaryDirectory(prefix="ot-", dir="/tmp") as short:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        yield
 
 
 @pytest.fixture(params=["valkey", "redis"])
@@ -170,6 +180,16 @@ async def test_a_second_process_is_told_or_attaches(tmp_path: Path) -> None:
         assert alive(pid), "leaving is not ending"
     finally:
         end(process)
+
+
+def test_the_server_itself_keeps_others_out(store: EmbeddedStore, tmp_path: Path) -> None:
+    # As when we were killed and the server was not, which Linux does not let happen.
+    assert store._lock is not None
+    os.close(store._lock)
+    store._lock = os.open(os.devnull, os.O_RDONLY)
+
+    with pytest.raises(ConfigError, match="no other otpsvc uses"):
+        EmbeddedStore(tmp_path / 'a "folder').start()
 
 
 def test_of_many_that_start_at_once_one_owns_and_all_attach(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 import pytest
@@ -90,6 +91,24 @@ async def test_everybody_is_answered_in_time_and_it_recovers(
     assert await batcher.call("PING") == b"PONG"
 
 
+async def test_trickles_nobody_waits_longer_and_nobody_gets_the_reply_of_another(
+    batcher: Batcher, proxy: CutProxy
+) -> None:
+    await proxy.misbehave("trickles")
+    flying = [asyncio.ensure_future(batcher.call("ECHO", "flying")) for _ in range(2)]
+    await until(lambda: len(proxy.chunks) == 1)
+    queued = [asyncio.ensure_future(batcher.call("ECHO", "queued")) for _ in range(2)]
+
+    with Clock() as clock:
+        answers = await outcomes(*flying, *queued)
+    assert {type(answer) for answer in answers} == {StoreUnavailable}
+    assert clock.seconds < PROMISE
+    assert batcher._wire, "a slow line is no dead line"
+
+    last = [await outcomes(batcher.call("ECHO", n)) for n in range(3)]
+    assert all(got == b"%d" % n or isinstance(got, StoreUnavailable) for n, [got] in enumerate(last))
+
+
 async def test_hangs_once_what_may_run_twice_still_succeeds(batcher: Batcher, proxy: CutProxy) -> None:
     await proxy.misbehave("hangs")
 
@@ -154,8 +173,10 @@ async def test_a_reply_that_nobody_can_match_ends_the_connection(
 ) -> None:
     await proxy.misbehave(misdeed)
 
-    await outcomes(batcher.call("ECHO", "1"))
-    assert await batcher.call("ECHO", "2") == b"2"
+    with Clock() as clock:
+        await outcomes(batcher.call("ECHO", "1"))
+        assert await batcher.call("ECHO", "2") == b"2"
+    assert clock.seconds < 0.3
     assert proxy.accepted == 2
 
 
@@ -228,19 +249,28 @@ async def test_close_while_connecting(proxy: CutProxy) -> None:
 
     await batcher.close()
     assert [str(error) for error in await waiting] == ["the store is closed"]
+    assert batcher._connecting is None
 
 
 async def test_a_process_that_was_stopped_itself_does_not_blame_the_store(server: ValkeyServer) -> None:
+    def block(readable: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(readable)
+        time.sleep(1.2)
+
     async def stopped() -> tuple[bytes, bytes, int]:
         connector = CountingConnector(server.url)
         batcher = Batcher(connector)
         await batcher.call("PING")
         call = asyncio.ensure_future(batcher.call("ECHO", "x"))
         await until(lambda: bool(batcher._wire and batcher._wire.flying))
-        time.sleep(1.2)  # noqa: ASYNC251 - the event loop stands still, as in a stopped process
+        ours, theirs = socket.socketpair()
+        asyncio.get_running_loop().add_reader(ours, block, ours)
+        theirs.send(b"x")
         answers = await call, await batcher.call("ECHO", "y")
         await batcher.close()
+        ours.close()
+        theirs.close()
         return *answers, connector.attempts
 
-    # uvloop looks at its timers before it reads.
+    # Blocked where uvloop reads, it looks at its timers next, and reads only then.
     assert await asyncio.to_thread(uvloop.run, stopped()) == (b"x", b"y", 1)

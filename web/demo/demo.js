@@ -67,7 +67,8 @@
     if (form.classList.contains("busy")) return;
     form.classList.add("busy");
     try {
-      const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      const body = new URLSearchParams(new FormData(form));
+      const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "text/html" } });
       const fresh = read(await answer.text());
       if (!fresh.getElementById("main")) throw new Error("no page");
       if (answer.redirected && answer.url !== location.href) history.pushState(null, "", answer.url);

@@ -1,0 +1,45 @@
+"""`otpsvc serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from otpsvc.cli.commands import CONFIG
+
+
+@click.command()
+@CONFIG
+@click.option(
+    "--workers", type=click.IntRange(1, 256), metavar="N", help="API processes; goes over app.workers."
+)
+@click.option(
+    "--only",
+    type=click.Choice(["api", "delivery"]),
+    help="Have this role alone; another process at the same store has the other.",
+)
+@click.option(
+    "--listen",
+    multiple=True,
+    metavar="ADDRESS",
+    help="host:port or unix:/path; goes over app.listen; may be given several times.",
+)
+def serve(
+    config: Path | None,
+    workers: int | None,
+    only: Literal["api", "delivery"] | None,
+    listen: tuple[str, ...],
+) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    SIGHUP reads the config and the certificate again; a broken config changes nothing.
+    The first SIGTERM lets requests and messages end, a second one does not wait.
+    """
+    from otpsvc import supervisor
+    from otpsvc.loading import Source, find
+    from otpsvc.starting import BOTH
+
+    source = Source(path=find(config), listen=listen, workers=workers or 0)
+    supervisor.serve(source, frozenset({only}) if only else BOTH)

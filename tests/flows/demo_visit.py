@@ -1,0 +1,143 @@
+"""A running demo, and a visitor whose browser has no script."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import unescape
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+_FORM = re.compile(r'<form [^>]*action="([^"]+)".*?</form>', re.DOTALL)
+_TOKEN = re.compile(r'name="token" value="([^"]+)"')
+
+
+class Page:
+    """One answer, and what a person could do with it."""
+
+    def __init__(self, answer: HTTPResponse, path: str) -> None:
+        self.status = answer.status
+        self.headers = answer.headers
+        self.path = path
+        self.html = answer.read().decode()
+
+    @property
+    def words(self) -> str:
+        """What is read, without tags."""
+        return " ".join(unescape(re.sub(r"<[^>]+>", " ", self.html)).split())
+
+    def form(self, name: str) -> tuple[str, str]:
+        """Where the form whose action ends so is sent, and its token."""
+        for found in _FORM.finditer(self.html):
+            if found[1].endswith(name):
+                token = _TOKEN.search(found[0])
+                assert token
+                return found[1], token[1]
+        raise AssertionError(f"no form {name} in: {self.words}")
+
+
+class Demo:
+    """A running demo, and a browser without script in front of it."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, said: str) -> None:
+        self.process = process
+        self.port = port
+        self.said = said
+
+    @property
+    def curls(self) -> list[str]:
+        """The lines to copy and paste, as they were printed."""
+        return [line.strip() for line in self.said.splitlines() if line.startswith("  curl")]
+
+    @property
+    def secret(self) -> str:
+        """The tenant's, of this run."""
+        return self.curls[0].partition(" demo:")[2].split()[0]
+
+    def get(self, path: str, **headers: str) -> Page:
+        return self._ask("GET", path, "", headers)
+
+    def send(self, path: str, fields: dict[str, str], **headers: str) -> Page:
+        """Post a form and follow where it leads, as browsers do."""
+        page = self._ask("POST", path, urlencode(fields), headers)
+        return self.get(page.headers["location"]) if page.status == 303 else page
+
+    def fill(self, page: Page, form: str, **fields: str) -> Page:
+        """Fill in and send a form of this page."""
+        path, token = page.form(form)
+        return self.send(path, {**fields, "token": token})
+
+    def api(self, path: str) -> Any:
+        return json.loads(self.get(path).html)
+
+    def children(self) -> list[int]:
+        """Processes that the demo started."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+
+    def listening(self) -> set[str]:
+        """Addresses (hexadecimal, as the kernel writes them) where it or a child listens."""
+        pids = (self.process.pid, *self.children())
+        links = [str(fd.readlink()) for pid in pids for fd in Path(f"/proc/{pid}/fd").iterdir()]
+        lines = [
+            line.split()
+            for name in ("tcp", "tcp6")
+            for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+        ]
+        # 0A: TCP_LISTEN (net/tcp_states.h)
+        return {line[1] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in links}
+
+    def _ask(self, method: str, path: str, body: str, headers: dict[str, str]) -> Page:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        kind = {"Content-Type": "application/x-www-form-urlencoded"} if method == "POST" else {}
+        own = {"Accept": "text/html", **kind, **{k.replace("_", "-"): v for k, v in headers.items()}}
+        try:
+            connection.request(method, path, body or None, own)
+            return Page(connection.getresponse(), path)
+        finally:
+            connection.close()
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Demo]:
+    """The real command, in a folder of its own."""
+    port = free_port()
+    process = command(folder, port)
+    try:
+        assert process.stdout
+        said = ""
+        while "Ctrl-C" not in said and (line := process.stdout.readline()):
+            said += line
+        assert "Ctrl-C" in said, process.communicate()
+        yield Demo(process, port, said)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+
+def command(folder: Path, port: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "otpsvc", "demo", "--port", str(port)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

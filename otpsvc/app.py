@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -94,7 +94,7 @@ class Service:
     async def _open(self) -> None:
         durable = await check_store(self._url, self.config)
         self.store = RedisStore(self._url, fenced=not durable)
-        self._stack.push_async_callback(self.store.close)
+        self._stack.push_async_callback(self._close_store)
         await check_keys(self.store, self._keyring)
         self._letters = Letters(
             self._keyring, self._tenants, self._letter_ways, root_url=self.config.app.root_url
@@ -162,6 +162,13 @@ class Service:
         for task in self._leaving:
             task.cancel()
         await asyncio.gather(*self._leaving, return_exceptions=True)
+
+    async def _close_store(self) -> None:
+        # On Python 3.11 `asyncio.wait_for`, which redis-py uses, may swallow a cancellation,
+        # and who cancelled waits for ever.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self.store.close()
 
     async def _close_ways(self) -> None:
         await self._ways.close()

@@ -6,7 +6,6 @@ outcome into an answer or an error. Nothing here is remembered between two calls
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 
 from otpsvc.address import AddressKind, phone
@@ -20,7 +19,7 @@ from otpsvc.keyring import Keyring
 from otpsvc.letter import destination, open_personal
 from otpsvc.refusal import check_refusal, refuse_once, send_refusal
 from otpsvc.request import CreateRequest, read_gen, read_id
-from otpsvc.store import Answer, Guess, Offer, Once, Store
+from otpsvc.store import Answer, Guess, Offer, Once, Store, new_op
 from otpsvc.tenant import PURPOSES, Limits, Tenant
 from otpsvc.token import RECEIPT_LIFE, Subject, sign
 from otpsvc.token import read as read_token
@@ -65,7 +64,7 @@ class Verifier:
         kind = self.kind(tenant, request.provider)
         to = kind.parse(request.to) if request.to else ""
         supplied = read_supplied(request.code, tenant.codes.alphabet) if request.code else ""
-        n, op = self._n(tenant, request.id), secrets.token_bytes(8)
+        n, op = self._n(tenant, request.id), new_op()
         once = self._once(tenant, request)
         if once is not None and (first := await self._open_once(tenant, once, op)) is not None:
             return self._created(tenant, request, first, otp=supplied)
@@ -89,7 +88,7 @@ class Verifier:
 
     async def resend(self, tenant: Tenant, id: str, *, seen: str = "", client_ip: str = "") -> View:
         """Send the code of an open challenge again. Raises: NotFound, BadRequest, Limited, Busy."""
-        n, op = self._n(tenant, read_id(id)), secrets.token_bytes(8)
+        n, op = self._n(tenant, read_id(id)), new_op()
         for _ in range(ROUNDS):
             record, personal, _ = await self._existing(tenant, n)
             client = Client(seen or client_ip, bool(seen))
@@ -134,7 +133,7 @@ class Verifier:
         if len(code) > CODE_MAX:
             raise BadRequest(f"`otp` is longer than {CODE_MAX} characters.", code="invalid_otp", field="otp")
         typed, n = normalised(code, tenant.codes.alphabet), self._n(tenant, id)
-        op = op or secrets.token_bytes(8)
+        op = op or new_op()
         answer = await self._guess(
             Subject(tenant.name, id), n, typed, limits=tenant.limits, client=client, op=op
         )
@@ -202,7 +201,7 @@ class Verifier:
         answer = await self.store.status(
             tenant.name,
             n,
-            secrets.token_bytes(8),
+            new_op(),
             needs=needs,
             receipt=proof,
             gen=read_gen(gen),
@@ -225,7 +224,7 @@ class Verifier:
     async def cancel(self, tenant: Tenant, id: str) -> View:
         """Close an open challenge; its queued message is not sent. Raises: NotFound, Busy."""
         n = self._n(tenant, read_id(id))
-        answer = await self.store.cancel(tenant.name, n, secrets.token_bytes(8))
+        answer = await self.store.cancel(tenant.name, n, new_op())
         if answer.outcome != "cancelled":
             raise NotFound("the OTP does not exist")
         return self._view(tenant, n, answer)

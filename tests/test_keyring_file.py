@@ -91,7 +91,7 @@ def test_what_systemd_hands_over_is_taken(path: Path, monkeypatch: pytest.Monkey
     path.chmod(0o440)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(path.parent))
 
-    assert keyring_file.load(path)
+    assert keyring_file.load(path).active.state == "active"
 
 
 def test_only_what_lies_there_is_taken(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -195,7 +195,9 @@ async def test_a_task_whose_exception_nobody_retrieved(out: io.StringIO) -> None
     finally:
         loop.set_exception_handler(old)
 
-    assert_clean(out, "Task exception was never retrieved", "Exception in callback", "RuntimeError", "in fails")
+    assert_clean(
+        out, "Task exception was never retrieved", "Exception in callback", "RuntimeError", "in fails"
+    )
 
 
 def test_what_nobody_caught(out: io.StringIO) -> None:

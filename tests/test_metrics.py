@@ -37,7 +37,8 @@ def test_requests_are_counted_by_route_and_status() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "outcome"), [(200, "", "verified"), (400, "wrong_code", "wrong_code"), (429, "check_limit", "check_limit")]
+    ("status", "code", "outcome"),
+    [(200, "", "verified"), (400, "wrong_code", "wrong_code"), (429, "check_limit", "check_limit")],
 )
 def test_checks_are_counted_by_outcome(status: int, code: str, outcome: str) -> None:
     metrics = Metrics()

@@ -7,6 +7,7 @@ so that the usual request costs a digest and no slow hash.
 from __future__ import annotations
 
 import base64
+import math
 import secrets
 import time
 from collections import OrderedDict
@@ -128,7 +129,7 @@ class Buckets:
         now = self._clock()
         full = max(now, self._full.get(source, now)) + REFILL
         if full > now + BURST * REFILL:
-            wait = int(full - now - BURST * REFILL) + 1
+            wait = math.ceil(full - now - BURST * REFILL)
             words = f"Too many failed logins. Retry after {wait} seconds."
             raise Limited(words, retry_after=wait, code="too_many_logins")
         self._full[source] = full

@@ -187,9 +187,10 @@ def _read_json(body: bytes) -> Fields:
         _check_depth(text)
         # Digits stay text: nothing is computed from them here.
         read = json.loads(
-            text, object_pairs_hook=_Pairs, parse_int=_digits, parse_float=_Number, parse_constant=_broken
+            text, object_pairs_hook=_Pairs, parse_int=_digits, parse_float=str, parse_constant=_broken
         )
-        # What `extra` looked like: reading and writing it anew would change numbers.
+        # What `extra` looked like: reading and writing it anew would change numbers. Also
+        # refuses escapes that name half of a character, which no encoding has.
         raw = msgspec.json.decode(body, type=dict[str, msgspec.Raw]) if isinstance(read, _Pairs) else {}
     except (ValueError, RecursionError, MemoryError):
         raise BadRequest("Broken JSON, or not one object.", code="broken_json") from None
@@ -198,7 +199,7 @@ def _read_json(body: bytes) -> Fields:
     fields: Fields = {}
     for name, value in read:
         if value is not None:
-            _add(fields, _utf8(name), _utf8(_json_text(name, value, raw)))
+            _add(fields, name, _json_text(name, value, raw))
     return fields
 
 
@@ -216,16 +217,10 @@ def _json_text(name: str, value: object, raw: dict[str, msgspec.Raw]) -> str:
     )
 
 
-class _Number(str):
-    """A number as it was written."""
-
-    __slots__ = ()
-
-
-def _digits(text: str) -> _Number:
+def _digits(text: str) -> str:
     if len(text.lstrip("-")) > DIGITS_MAX:
         raise ValueError("too many digits")
-    return _Number(text)
+    return text
 
 
 def _broken(_: str) -> object:
@@ -241,12 +236,3 @@ def _check_depth(text: str) -> None:
         depth += 1 if bracket in "[{" else -1
         if depth > DEPTH_MAX:
             raise ValueError("too deep")
-
-
-def _utf8(text: str) -> str:
-    """Escapes may name halves of characters, which no encoding has. Raises: BadRequest."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise _bad_encoding() from None
-    return text

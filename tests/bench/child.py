@@ -55,9 +55,9 @@ class Child:
         """What came of the last `tell`. Raises: RuntimeError."""
         if not self._pipe.poll(seconds + PATIENCE):
             raise RuntimeError("a process of the bench does not answer")
-        answer = self._pipe.recv()
-        if isinstance(answer, Exception):
-            raise RuntimeError(f"a process of the bench failed: {answer}") from None
+        failed, answer = self._pipe.recv()
+        if failed:
+            raise RuntimeError(f"a process of the bench failed: {failed}")
         return answer
 
 
@@ -78,7 +78,8 @@ async def _obey(begin: Callable[[], Awaitable[Obey]], pipe: Connection) -> None:
         except EOFError:
             return
         try:
-            answer = await obey(asked)
-        except Exception as error:  # noqa: BLE001 - the one who asked is told
-            answer = RuntimeError(f"{type(error).__name__}: {error}")
+            answer = "", await obey(asked)
+        except Exception as error:
+            # The one who asked is told.
+            answer = f"{type(error).__name__}: {error}", None
         pipe.send(answer)

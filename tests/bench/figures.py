@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -48,10 +49,10 @@ def memory(rig: Rig, service: Service) -> list[Figure]:
         before = int(info(store, "memory")["used_memory"])
         rig.prepare(service, "fast", new_ids(count))
         each = (int(info(store, "memory")["used_memory"]) - before) / count
-        keys = [key for _, key in zip(range(_SAMPLE), store.scan_iter("otp:{fast}:*"), strict=False)]
-        sizes = [_size(store, key) for key in keys]
+        keys = list(itertools.islice(store.scan_iter("otp:{fast}:*"), _SAMPLE))
+        sizes = _pipelined(store, "MEMORY USAGE", keys)
     return [
-        Figure(name="store per open challenge", value=each, unit="bytes", note=f"used_memory, {count} of them"),
+        Figure(name="store per open challenge", value=each, unit="bytes", note=f"used_memory, {count}"),
         Figure(
             name="store per open challenge, its key alone",
             value=sum(sizes) / len(sizes),
@@ -96,20 +97,14 @@ def _pipelined(store: Any, command: str, keys: list[bytes]) -> list[int]:
         return list(pipe.execute())
 
 
-def _size(store: Any, key: bytes) -> int:
-    return int(store.memory_usage(key))
-
-
-def resident(service: Service, workers: int) -> list[Figure]:
-    """Memory of every process, after all that was asked of it."""
-    figures, number = [], 0
-    for process in service.processes():
-        number += not process.is_store
-        name = "store" if process.is_store else f"process {number}"
-        figures.append(
-            Figure(name=f"RSS, {name}", value=process.memory / 1e6, unit="MB", workers=workers)
-        )
-    return figures
+def resident(service: Service, workers: int, *, after: str = "") -> list[Figure]:
+    """Memory of the largest process, `after` what was asked of it."""
+    note = ", ".join(
+        f"{'store' if process.is_store else process.name} {process.memory / 1e6:.0f}"
+        for process in service.processes()
+    )
+    most = max(process.memory for process in service.processes() if not process.is_store)
+    return [Figure(name=f"RSS{after}", value=most / 1e6, unit="MB", workers=workers, note=f"of {note}")]
 
 
 # Start and a slow far end
@@ -172,7 +167,7 @@ def argon2(rig: Rig, service: Service) -> list[Figure]:
 def _saturate(rig: Rig, service: Service, *, beside: bool) -> tuple[Measured, Run | None]:
     """Wrong guesses of slow codes over 32 connections; `beside` asks for a status all the while."""
     slow, fast = service.authorization("slow"), service.authorization("fast")
-    ids, asked = new_ids(max(32, int(12 * rig.size.seconds))), new_ids(1)
+    ids, asked = new_ids(max(8, int(12 * rig.size.seconds))), new_ids(1)
     rig.prepare(service, "slow", ids)
     rig.prepare(service, "fast", asked, code=CODE)
     rig.measure(service, requests.check(fast, asked, CODE), connections=1)

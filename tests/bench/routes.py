@@ -18,11 +18,11 @@ Hash = Literal["hmac-sha256", "argon2id"]
 _PREPARED: Final[dict[Hash, int]] = {"hmac-sha256": 6000, "argon2id": 120}
 _TENANTS: Final[dict[Hash, Tenant]] = {"hmac-sha256": "fast", "argon2id": "slow"}
 #: Challenges whose status is asked again and again.
-_ASKED: Final = 200
+_ASKED: Final[dict[Hash, int]] = {"hmac-sha256": 200, "argon2id": 8}
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """One line of the table. Milliseconds, but `rate` (requests a second) and `ratio` (yardsticks)."""
+    """One line of the table. Milliseconds, but `rate` (requests a second)."""
 
     route: str
     hash: Hash
@@ -32,7 +32,6 @@ class Row(Struct, frozen=True, kw_only=True):
     p99: float
     service: float
     store: float
-    ratio: float
     arrival_p50: float = 0.0
     arrival_p99: float = 0.0
     note: str = ""
@@ -59,11 +58,11 @@ class Place(Struct, frozen=True):
 
     def ids(self, share: float = 1.0) -> list[str]:
         """Enough for the seconds that are measured."""
-        return new_ids(max(32, int(_PREPARED[self.hash] * self.rig.size.seconds * share)))
+        return new_ids(max(8, int(_PREPARED[self.hash] * self.rig.size.seconds * share)))
 
     def some(self) -> list[str]:
         """A few that are asked again and again."""
-        return new_ids(_ASKED if self.hash == "hmac-sha256" else 32)
+        return new_ids(_ASKED[self.hash])
 
 
 def create(place: Place) -> Measured:
@@ -142,7 +141,6 @@ def _row(place: Place, name: str, workers: int, *, measured: Measured, expected:
         p99=run.percentile(0.99),
         service=measured.service,
         store=measured.store,
-        ratio=measured.cpu / place.rig.yard,
         arrival_p50=percentile(measured.arrivals, 0.5) * 1000,
         arrival_p99=percentile(measured.arrivals, 0.99) * 1000,
         note=note,

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import unescape
@@ -78,6 +79,15 @@ class Demo:
 
     def api(self, path: str) -> Any:
         return json.loads(self.get(path).html)
+
+    def code_for(self, address: str) -> str:
+        """The code of the last mail to this address, as soon as it is there."""
+        for _ in range(100):
+            for mail in self.api("/demo/inbox"):
+                if mail["to"] == address:
+                    return str(mail["subject"]).split()[0]
+            time.sleep(0.05)
+        raise AssertionError(f"no mail to {address}")
 
     def children(self) -> list[int]:
         """Processes that the demo started."""

@@ -7,7 +7,7 @@ import base64
 import json
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote, urlencode
 
 import uvicorn
@@ -163,13 +163,13 @@ class Wire:
         self.port = int(self._socket.getsockname()[1])
         config = uvicorn.Config(
             self._ask, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False,
-            proxy_headers=False, server_header=False, date_header=False,
+            proxy_headers=False, server_header=False, date_header=False, interface="asgi3",
         )  # fmt: skip
         self._server = uvicorn.Server(config)
 
-    async def __aenter__(self) -> Wire:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._server._serve([self._socket]))
-        while not self._server.started:
+        while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.005)
         return self
 

@@ -95,27 +95,17 @@ def read_givens() -> dict[str, list[Request]]:
 
 
 def common_headers() -> dict[str, str]:
-    return {name: value for name, value in table(PAGE.read_text(), "Headers of every answer")}
-
-
-def record() -> str:
-    """The record in one line, with its variables."""
-    block = PAGE.read_text().split("```json\n", 1)[1].split("\n```", 1)[0]
-    return block.replace("\n", "")
+    return {row[0]: row[1] for row in table(PAGE.read_text(), "Headers of every answer")}
 
 
 def whole(body: str) -> str:
-    """A body with its RECORD{…} written out."""
+    """A body with its RECORD{…} written out: the record in one line, with these changes."""
     before, mark, rest = body.partition("RECORD")
     if not mark:
         return body
     changes, end = json.JSONDecoder().raw_decode(rest)
-    text = record()
-    for name, value in changes.items():
-        shown = json.dumps(value, separators=(",", ":"))
-        text, count = re.subn(rf'"{name}":("[^"]*"|\{{[^}}]*\}}|[^,}}]+)', lambda _: f'"{name}":{shown}', text)  # noqa: B023
-        assert count == 1, name
-    return before + text + rest[end:]
+    record = json.loads(PAGE.read_text().split("```json\n", 1)[1].split("\n```", 1)[0])
+    return before + json.dumps(record | changes, separators=(",", ":"), ensure_ascii=False) + rest[end:]
 
 
 def pattern(text: str) -> re.Pattern[str]:

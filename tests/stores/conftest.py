@@ -106,6 +106,14 @@ async def fenced(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
         yield made
 
 
+@pytest.fixture(params=KINDS[1:])
+async def real(request: pytest.FixtureRequest) -> AsyncIterator[RedisPlace]:
+    """A store on a server, for what is about keys, or about two clocks."""
+    async with a_place(request, fenced=False) as made:
+        assert isinstance(made, RedisPlace)
+        yield made
+
+
 @pytest.fixture
 def store(place: Place) -> Store:
     return place.store

@@ -9,12 +9,13 @@ import copy
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import redis
 
 from otpsvc.challenge import HEAD, MESSAGE_HEAD, VERSION
+from otpsvc.errors import StoreUnavailable
 from otpsvc.store import Store
 from otpsvc.stores.memory import MemoryStore
 from otpsvc.stores.redis import RedisStore
@@ -52,6 +53,8 @@ class Place(Protocol):
 
 
 class MemoryPlace:
+    """A memory store and its clock."""
+
     def __init__(self, *, fenced: bool = False) -> None:
         self.time = 1_800_000_000.0
         self.store: Store = MemoryStore(lambda: self.time, fenced=fenced)
@@ -172,6 +175,15 @@ class RedisPlace:
             left: Any = self.ask.pttl(key)
             if left > 0:
                 self.ask.pexpire(key, left - ms)
+
+
+async def answering(store: Store) -> Store:
+    """The store, once it is connected: after a restart, or on a machine that is very busy."""
+    for _ in range(100):
+        with suppress(StoreUnavailable):
+            await store.ping()
+            break
+    return store
 
 
 def _older(kind: bytes, raw: Any, ms: int) -> bytes:

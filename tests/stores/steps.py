@@ -123,3 +123,10 @@ async def enqueue(store: Store, n: str = "m1", *, ttl: int = 60_000, **changes: 
         **changes,
     }
     return await store.enqueue(SHOP, n, ttl=ttl, **raw)
+
+
+async def state_of(store: Store, n: str = N) -> tuple[MessageState, int, int, str]:
+    """A challenge's message: its state, tries, doubts, reason."""
+    record = (await store.read(SHOP, n)).record
+    assert record
+    return record.message_state, record.tries, record.uncertain, record.reason

@@ -15,12 +15,12 @@ from tests.stores.places import Place
 from tests.stores.steps import (
     BIG,
     KID,
-    N,
     OTHER,
     OTHER_KID,
     RIGHT,
     SHOP,
     WRONG,
+    N,
     claim,
     creation,
     finish,

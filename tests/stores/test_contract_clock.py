@@ -5,16 +5,15 @@ from __future__ import annotations
 import pytest
 
 from otpsvc.challenge import Flag, State, unpack_event
-from otpsvc.errors import StoreUnavailable
 from otpsvc.message import MessageState
 from otpsvc.store import Store
 from otpsvc.tenant import Rate
-from tests.stores.places import Place, RedisPlace
+from tests.stores.places import Place, RedisPlace, answering
 from tests.stores.steps import (
     BANK,
     LEASE,
-    N,
     SHOP,
+    N,
     claim,
     claim_batch,
     creation,
@@ -29,17 +28,6 @@ from tests.stores.steps import (
 )
 
 CALLBACK = int(Flag.CALLBACK)
-
-
-async def answering(place: Place) -> Store:
-    """The store, once it is connected again after a restart."""
-    for _ in range(100):
-        try:
-            await place.store.ping()
-        except StoreUnavailable:
-            continue
-        break
-    return place.store
 
 
 async def is_void(store: Store, gen: bytes) -> bool:
@@ -58,7 +46,7 @@ async def is_void(store: Store, gen: bytes) -> bool:
 async def test_a_store_that_keeps_everything_goes_on_after_a_restart(place: Place) -> None:
     created = (await place.store.create(creation(flags=CALLBACK))).record
     place.restart()
-    store = await answering(place)
+    store = await answering(place.store)
 
     [claimed] = await claim(store)
     assert created
@@ -71,7 +59,7 @@ async def test_a_store_that_keeps_everything_goes_on_after_a_restart(place: Plac
 async def test_a_fenced_restart_voids_what_was_open(fenced: Place) -> None:
     created = (await fenced.store.create(creation(flags=CALLBACK, body=b"sealed code"))).record
     fenced.restart()
-    store = await answering(fenced)
+    store = await answering(fenced.store)
 
     assert created
     assert await is_void(store, created.gen)
@@ -94,7 +82,7 @@ async def test_a_fenced_restart_voids_what_was_verified_too(fenced: Place) -> No
     await fenced.store.check(guess())
     fenced.restart()
 
-    assert await status(await answering(fenced)) == "void"
+    assert await status(await answering(fenced.store)) == "void"
 
 
 async def test_a_holder_from_before_a_fenced_restart_is_told(fenced: Place) -> None:
@@ -102,7 +90,7 @@ async def test_a_holder_from_before_a_fenced_restart_is_told(fenced: Place) -> N
     await fenced.store.create(creation(n="two"))
     one, two = await claim(fenced.store)
     fenced.restart()
-    store = await answering(fenced)
+    store = await answering(fenced.store)
 
     assert await store.beat(one, lease=LEASE) == "ended"
     assert await later(store, two) == "ended"
@@ -116,7 +104,7 @@ async def test_what_was_sent_over_a_fenced_restart_is_told_as_sent(fenced: Place
     await fenced.store.create(creation())
     [claimed] = await claim(fenced.store)
     fenced.restart()
-    store = await answering(fenced)
+    store = await answering(fenced.store)
 
     assert await finish(store, claimed) == "ok"
     assert await claim(store) == []
@@ -127,7 +115,7 @@ async def test_an_expiry_from_before_a_fenced_restart_is_told_as_failed(fenced: 
     [claimed] = await claim(fenced.store)
     await finish(fenced.store, claimed)
     fenced.restart()
-    store = await answering(fenced)
+    store = await answering(fenced.store)
     fenced.advance(300)
 
     [event] = await events(store)
@@ -138,7 +126,7 @@ async def test_an_expiry_from_before_a_fenced_restart_is_told_as_failed(fenced: 
 async def test_after_a_fenced_restart_the_id_can_be_used_again(fenced: Place) -> None:
     first = (await fenced.store.create(creation(flags=CALLBACK))).record
     fenced.restart()
-    store = await answering(fenced)
+    store = await answering(fenced.store)
     second = (await store.create(creation(flags=CALLBACK))).record
 
     assert first
@@ -155,7 +143,7 @@ async def test_a_refused_create_over_a_void_one_tells_once(fenced: Place) -> Non
     none_left = Rate(1, 86_400)
     await fenced.store.create(creation(flags=CALLBACK, sends=none_left, ttl=86_000_000))
     fenced.restart()
-    store = await answering(fenced)
+    store = await answering(fenced.store)
     assert (await store.create(creation(sends=none_left))).outcome == "budget"
     [event] = await events(store)
     await finish(store, event)
@@ -171,7 +159,7 @@ async def test_guards_raw_messages_and_budgets_outlive_a_fenced_restart(fenced: 
     await fenced.store.create(creation(n="one", sends=Rate(1, 600)))
     await fenced.store.reserve([("d:here", (Rate(1, 600),))])
     fenced.restart()
-    store = await answering(fenced)
+    store = await answering(fenced.store)
 
     assert [claimed.n for claimed in await claim(store, "sms", "message")] == ["m1"]
     assert (await store.create(creation(n="two", sends=Rate(1, 600)))).outcome == "budget"
@@ -181,11 +169,11 @@ async def test_guards_raw_messages_and_budgets_outlive_a_fenced_restart(fenced: 
 async def test_every_fenced_restart_counts(fenced: Place) -> None:
     gens = []
     for _ in range(2):
-        record = (await (await answering(fenced)).create(creation())).record
+        record = (await (await answering(fenced.store)).create(creation())).record
         assert record
         gens.append(record.epoch)
         fenced.restart()
-    store = await answering(fenced)
+    store = await answering(fenced.store)
 
     assert gens == [1, 2]
     assert (await store.read(SHOP, N)).outcome == "void"
@@ -252,24 +240,18 @@ async def test_time_that_jumps_forward_voids_nothing(place: Place) -> None:
 
 
 @pytest.mark.parametrize("ahead", [3.0, 3600.0])
-async def test_a_step_back_that_only_another_process_saw_is_noted_by_the_store(
-    place: Place, ahead: float
+async def test_a_node_without_an_estimate_goes_by_the_highest_time_that_the_store_saw(
+    real: RedisPlace, ahead: float
 ) -> None:
-    """A node that was just started has no estimate: the highest time that the store saw counts."""
-    if not isinstance(place, RedisPlace):
-        pytest.skip("one process")
-    await place.store.create(creation())
-    high = place.highest()
-    place.set_highest(high + ahead * 1000)
+    await real.store.create(creation())
+    real.set_highest(real.highest() + ahead * 1000)
 
-    assert (await place.node().read(SHOP, N)).outcome == "void"
+    assert (await real.node().read(SHOP, N)).outcome == "void"
 
 
-async def test_a_slower_store_is_not_taken_for_one_that_was_set_back(place: Place) -> None:
+async def test_a_slower_store_is_not_taken_for_one_that_was_set_back(real: RedisPlace) -> None:
     """Our clock gains 0.04 % on the store's: over hours that is far more than 2 s."""
-    if not isinstance(place, RedisPlace):
-        pytest.skip("one clock")
-    await place.store.create(creation(ttl=86_000_000))
+    await real.store.create(creation(ttl=86_000_000))
     for _ in range(20):
-        place.gain(3600, 3600 * 0.0004)
-        assert (await place.store.read(SHOP, N)).outcome == "read"
+        real.gain(3600, 3600 * 0.0004)
+        assert (await real.store.read(SHOP, N)).outcome == "read"

@@ -13,28 +13,17 @@ from tests.stores.places import Place
 from tests.stores.steps import (
     BANK,
     LEASE,
-    N,
-    OTHER,
     SHOP,
-    THERE,
-    WRONG,
+    N,
     claim,
     claim_batch,
     creation,
     enqueue,
     finish,
-    guess,
     later,
     op,
-    without_address,
+    state_of,
 )
-
-
-async def state_of(store: Store, n: str = N) -> tuple[MessageState, int, int, str]:
-    """A challenge's message: its state, tries, doubts, reason."""
-    record = (await store.read(SHOP, n)).record
-    assert record
-    return record.message_state, record.tries, record.uncertain, record.reason
 
 
 async def test_a_message_is_claimed_once_and_finished(store: Store) -> None:
@@ -208,124 +197,6 @@ async def test_a_long_reason_is_cut(store: Store) -> None:
     await finish(store, claimed, MessageState.FAILED, reason="ü" * 100)
 
     assert (await state_of(store))[3] == "ü" * 60
-
-
-# --- what must not be sent -------------------------------------------------
-
-
-async def change(place: Place, how: str) -> None:
-    """Something that makes the queued message of `N` one that nobody may send."""
-    store = place.store
-    match how:
-        case "verified":
-            await store.check(guess())
-        case "locked":
-            await store.check(guess(WRONG))
-        case "cancelled":
-            await store.cancel(SHOP, N, op())
-        case "expired":
-            place.advance(300)
-        case "another destination":
-            await store.create(creation(dest=THERE, digest=OTHER, route="sms", max_attempts=1))
-        case "no destination":
-            await store.create(without_address(max_attempts=1))
-
-
-CLOSED = ["verified", "locked", "cancelled"]
-CHANGED = ["another destination", "no destination"]
-
-
-@pytest.mark.parametrize("how", [*CLOSED, *CHANGED, "expired"])
-async def test_what_was_closed_changed_or_late_is_never_claimed(place: Place, how: str) -> None:
-    store = place.store
-    await store.create(creation(max_attempts=1))
-    await change(place, how)
-
-    batch = await claim_batch(store)
-    assert (batch.taken, batch.next_due, batch.ended) == ([], -1, int(how == "expired"))
-
-
-@pytest.mark.parametrize("how", CLOSED)
-async def test_the_holder_of_a_closed_one_is_told(place: Place, how: str) -> None:
-    store = place.store
-    await store.create(creation(max_attempts=1))
-    [one] = await claim(store)
-    await change(place, how)
-    assert await store.beat(one, lease=LEASE) == "ended"
-
-    assert (await state_of(store))[0] == MessageState.EXPIRED
-    place.advance(LEASE / 1000)
-    assert await claim(store) == []
-
-
-@pytest.mark.parametrize("how", CLOSED)
-async def test_a_closed_one_is_not_tried_again(place: Place, how: str) -> None:
-    store = place.store
-    await store.create(creation(max_attempts=1))
-    [one] = await claim(store)
-    await change(place, how)
-    assert await later(store, one, delay=0, uncertain=True) == "ended"
-
-    assert await state_of(store) == (MessageState.EXPIRED, 1, 1, "closed")
-    assert await claim(store) == []
-
-
-@pytest.mark.parametrize("how", CHANGED)
-async def test_the_holder_of_an_older_generation_has_lost_it(place: Place, how: str) -> None:
-    store = place.store
-    await store.create(creation(max_attempts=1))
-    [one] = await claim(store)
-    await change(place, how)
-
-    assert await store.beat(one, lease=LEASE) == "lost"
-    assert await later(store, one) == "lost"
-    assert await finish(store, one) == "lost"
-    assert (await state_of(store))[0] in (MessageState.QUEUED, MessageState.NONE)
-
-
-async def test_the_holder_of_the_same_generation_has_lost_it_to_a_newer_send(store: Store) -> None:
-    await store.create(creation())
-    [one] = await claim(store)
-    await store.create(creation())
-
-    assert await finish(store, one) == "lost"
-    assert (await state_of(store))[0] == MessageState.QUEUED
-
-
-@pytest.mark.parametrize("step", ["beat", "later"])
-async def test_after_the_deadline_nothing_is_sent(place: Place, step: str) -> None:
-    store = place.store
-    await enqueue(store, ttl=60_000)
-    [one] = await claim(store, "sms", "message")
-    place.advance(60)
-    said = await (store.beat(one, lease=LEASE) if step == "beat" else later(store, one))
-
-    assert said == "ended"
-    record = await store.message(SHOP, "m1")
-    assert record
-    assert (record.message_state, record.reason, record.body) == (MessageState.EXPIRED, "deadline", b"")
-
-
-async def test_a_late_challenge_says_so(place: Place) -> None:
-    await place.store.create(creation(body=b"sealed code"))
-    place.advance(301)
-    assert (await claim_batch(place.store)).ended == 1
-
-    assert (await state_of(place.store))[0] == MessageState.EXPIRED
-    record = (await place.store.read(SHOP, N)).record
-    assert record
-    assert (record.reason, record.body) == ("deadline", b"")
-
-
-async def test_what_is_dead_makes_room_for_what_is_alive(place: Place) -> None:
-    store = place.store
-    for at in range(3):
-        await store.create(creation(n=f"old{at}", ttl=10_000))
-    place.advance(10)
-    await store.create(creation(n="new"))
-
-    batch = await claim_batch(store, limit=3)
-    assert ([claimed.n for claimed in batch.taken], batch.ended) == (["new"], 3)
 
 
 # --- raw messages ----------------------------------------------------------

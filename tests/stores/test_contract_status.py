@@ -11,12 +11,12 @@ from tests.stores.places import Place
 from tests.stores.steps import (
     BANK,
     FREE,
-    N,
     NEEDED,
     OTHER,
     SHOP,
     THERE,
     WRONG,
+    N,
     claim,
     creation,
     finish,

@@ -1,0 +1,356 @@
+"""`otpsvc serve` in one process: start, drain, reload, doors."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+import trustme
+
+from tests.far_ends.http_server import HttpServer
+from tests.far_ends.valkey import free_port
+from tests.flows.serving_rig import ROOT, Served, check, create, is_alive, until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+async def test_from_nothing_to_a_checked_code(tmp_path: Path) -> None:
+    async with Served(tmp_path) as served, served.client() as http:
+        await create(http)
+        await until(served.codes)
+
+        assert (await check(http, "user-0001", "000000"))[0] == 400
+        status, body = await check(http, "user-0001", served.codes()[0]["code"])
+
+        assert (status, body["data"]["closed"]) == (200, True)
+        assert await served.stop() == 0
+    assert "Traceback" not in served.log()
+
+
+async def test_what_was_made_survives_a_restart(tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    async with served, served.client() as http:
+        await create(http)
+        await until(served.codes)
+    async with served, served.client() as http:
+        assert (await check(http, "user-0001", served.codes()[0]["code"]))[0] == 200
+
+
+async def test_the_store_ends_with_us_even_by_kill_9(tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    async with served:
+        store = served.children()["store"]
+        served.signal(signal.SIGKILL)
+        await until(lambda: not is_alive(store))
+
+    async with served, served.client() as http:
+        await create(http)
+
+
+async def test_a_store_that_died_is_started_again(tmp_path: Path) -> None:
+    async with Served(tmp_path) as served, served.client() as http:
+        os.kill(served.children()["store"], signal.SIGKILL)
+        await served.until_said("the embedded store died and was started again")
+
+        async def works() -> bool:
+            async with http.get("/api/otp/nothing-1") as answer:
+                return answer.status == 404
+
+        for _ in range(500):
+            if await works():
+                break
+            await asyncio.sleep(0.02)
+        assert await works()
+
+
+async def test_sigterm_lets_what_runs_end(tmp_path: Path) -> None:
+    async with HttpServer() as far:
+        far.misdeed = "answers_200_late"
+        hook = f'[channels.hook]\ntype = "webhook"\nurl = "{far.url}"'
+        served = Served(tmp_path, more=hook + "\n[tenants.shop.codes]\nhash = 'argon2id'")
+        async with served, served.client() as http:
+            await create(http, provider="hook")
+            await asyncio.wait_for(far.arrived.wait(), 10)
+            # Hashes that take their time, and a message that hangs at its far end.
+            asked = [asyncio.create_task(create(http, f"user-1{n:03}")) for n in range(20)]
+            await until(lambda: len(served.lines("request")) > 3)
+            served.signal(signal.SIGTERM)
+            await served.until_said("stopping")
+
+            answers = await asyncio.gather(*asked)
+            assert {answer["status"] for answer in answers} == {"success"}
+            assert served.process.poll() is None
+            far.release.set()
+            assert await served.ended() == 0
+
+    assert [line["result"] for line in served.lines("message") if line["channel"] == "hook"] == ["sent"]
+
+
+async def test_a_second_sigterm_does_not_wait(tmp_path: Path) -> None:
+    async with HttpServer() as far:
+        far.misdeed = "hangs"
+        served = Served(tmp_path, more=f'[channels.hook]\ntype = "webhook"\nurl = "{far.url}"')
+        async with served, served.client() as http:
+            await create(http, provider="hook")
+            await asyncio.wait_for(far.arrived.wait(), 10)
+            served.signal(signal.SIGTERM)
+            await served.until_said("stopping")
+            await asyncio.sleep(0.5)
+            assert served.process.poll() is None
+
+            served.signal(signal.SIGTERM)
+            await asyncio.wait_for(served.ended(), 5)
+
+
+async def test_reload_under_constant_requests(tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    stop, statuses = asyncio.Event(), []
+
+    async def ask(http: aiohttp.ClientSession, who: int) -> None:
+        at = 0
+        while not stop.is_set():
+            at += 1
+            async with http.put(
+                f"/api/otp/user-{who}-{at}", data={"provider": "log", "to": "a@shop.example"}
+            ) as answer:
+                statuses.append(answer.status)
+
+    async with served, served.client() as http:
+        asking = [asyncio.create_task(ask(http, who)) for who in range(4)]
+        for turn in range(1, 6):
+            served.write(more=f'[tenants.bank{turn}]\nsecret = "a long secret"\n' + EXTRA[turn % 2])
+            served.signal(signal.SIGHUP)
+            await served.until_said("reloaded", turn)
+        (served.folder / "config.toml").write_text("[app\n")
+        served.signal(signal.SIGHUP)
+        await served.until_said("the config was not reloaded, the old one stays")
+        await asyncio.sleep(0.2)
+        stop.set()
+        await asyncio.gather(*asking)
+        await until(lambda: len(served.codes()) == len(statuses), served.log)
+
+    assert set(statuses) == {200}
+    assert len(statuses) > 50
+    [refused] = served.lines("the config was not reloaded, the old one stays")
+    assert "valid TOML" in refused["reason"]
+    assert [line["tenants"] for line in served.lines("reloaded")] == [2] * 5
+
+
+EXTRA = ("", '[channels.other]\ntype = "file"\npath = "other.jsonl"\nallow_plaintext = true')
+
+
+async def test_a_taken_port_is_one_line_that_names_the_setting(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        served = Served(tmp_path)
+        served.port = taken.getsockname()[1]
+        served.write()
+        served.begin()
+
+        assert await served.ended() == 1
+    where = f"127.0.0.1:{served.port} (taken by another program)"
+    assert served.log() == f"Error: app.listen: expected an address that is free, got {where}\n"
+    assert not (tmp_path / "data").exists()
+
+
+async def test_several_doors(tmp_path: Path) -> None:
+    path = tmp_path / "otp.sock"
+    port = free_port()
+    served = Served(tmp_path, "--listen", f"unix:{path}", "--listen", f"[::1]:{port}")
+    async with served:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        for url, connector in (
+            ("http://otp", aiohttp.UnixConnector(str(path))),
+            (f"http://[::1]:{port}", None),
+        ):
+            async with (
+                aiohttp.ClientSession(connector=connector) as http,
+                http.get(f"{url}/api/health") as answer,
+            ):
+                assert answer.status == 200
+    assert not path.exists()
+
+
+async def test_a_socket_that_a_dead_process_left_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "otp.sock"
+    served = Served(tmp_path, "--listen", f"unix:{path}")
+    async with served:
+        served.signal(signal.SIGKILL)
+        await served.ended()
+    assert path.exists()
+
+    async with served:
+        other = Served(tmp_path / "other", "--listen", f"unix:{path}").begin()
+        assert await other.ended() == 1
+        assert "taken by another program" in other.log()
+
+
+async def test_tls_and_a_new_certificate_without_a_restart(tmp_path: Path) -> None:
+    def certify() -> ssl.SSLContext:
+        authority = trustme.CA()
+        own = authority.issue_cert("127.0.0.1")
+        own.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        return context
+
+    def put() -> None:
+        both = (tmp_path / "both.pem").read_bytes()
+        (tmp_path / "cert.pem").write_bytes(both)
+        (tmp_path / "key.pem").write_bytes(both)
+
+    async def answers(tls: ssl.SSLContext) -> bool:
+        try:
+            async with (
+                aiohttp.ClientSession() as http,
+                http.get(f"https://127.0.0.1:{served.port}/api/health", ssl=tls) as answer,
+            ):
+                return answer.status == 200
+        except aiohttp.ClientConnectorCertificateError:
+            return False
+
+    first = certify()
+    put()
+    served = Served(tmp_path, app='[app.tls]\ncert = "cert.pem"\nkey = "key.pem"')
+    async with served:
+        assert await answers(first)
+        second = certify()
+        # A certificate whose key is another's: the old pair stays.
+        (tmp_path / "cert.pem").write_bytes((tmp_path / "both.pem").read_bytes())
+        served.signal(signal.SIGHUP)
+        await served.until_said("the config was not reloaded, the old one stays")
+        assert await answers(first)
+
+        put()
+        served.signal(signal.SIGHUP)
+        await served.until_said("reloaded")
+        assert not await answers(first)
+        assert await answers(second)
+
+
+async def test_systemd_is_told(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        served = Served(tmp_path).begin(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="200000")
+        said: list[str] = []
+
+        def told(word: str) -> bool:
+            try:
+                while True:
+                    said.extend(systemd.recv(4096).decode().splitlines())
+            except BlockingIOError:
+                return word in said
+
+        await until(lambda: told("READY=1"), served.log)
+        served.signal(signal.SIGHUP)
+        await until(lambda: told("RELOADING=1") and said[-1] != "RELOADING=1", served.log)
+        await until(
+            lambda: told("WATCHDOG=1") and said.count("WATCHDOG=1") > 2 and said.count("READY=1") == 2
+        )
+        await served.stop()
+        assert told("STOPPING=1")
+
+
+async def test_memory_is_nobody_elses(tmp_path: Path) -> None:
+    async with Served(tmp_path) as served:
+        assert core_limit(served.pid) == "0"
+
+    # The owner of what is in /proc/PID is root where a process is not dumpable. (proc(5))
+    code = (
+        "import ctypes, os; from pathlib import Path; from otpsvc.starting import not_dumpable;"
+        "os.geteuid() or os.setuid(65534); ctypes.CDLL(None).prctl(4, 1, 0, 0, 0);"
+        "before = Path('/proc/self/environ').stat().st_uid; not_dumpable();"
+        "print(before == os.getuid(), Path('/proc/self/environ').stat().st_uid)"
+    )
+    assert run(code) == "True 0\n"
+
+
+def core_limit(pid: int) -> str:
+    limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return next(line for line in limits if line.startswith("Max core file size")).split()[4]
+
+
+def run(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+
+
+async def test_a_request_that_never_ends_is_cut_and_a_huge_head_refused(tmp_path: Path) -> None:
+    async with Served(tmp_path) as served:
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"GET /api/health HTTP/1.1\r\nhost: otp\r\n" + b"x-pad: y\r\n" * 4000 + b"\r\n")
+        assert (await reader.read(64)).startswith(b"HTTP/1.1 400")
+        writer.close()
+
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"GET /api/health?" + b"x" * 20_000 + b" HTTP/1.1\r\nhost: otp\r\n\r\n")
+        assert (await reader.read(64)).startswith(b"HTTP/1.1 400")
+        writer.close()
+
+        for sent in (b"", b"GET /api/he"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+            writer.write(sent)
+            trickle = asyncio.create_task(_trickle(writer))
+            with pytest.raises(ConnectionError):
+                await asyncio.wait_for(_until_cut(reader), 30)
+            trickle.cancel()
+            writer.close()
+
+
+async def _trickle(writer: asyncio.StreamWriter) -> None:
+    while True:
+        await asyncio.sleep(0.5)
+        writer.write(b"x")
+
+
+async def _until_cut(reader: asyncio.StreamReader) -> None:
+    if not await reader.read(1):
+        raise ConnectionResetError
+
+
+async def test_two_nodes_with_different_keyrings_on_one_store(tmp_path: Path) -> None:
+    async with Served(tmp_path / "one") as one:
+        socket_path = (one.folder / "data" / "store" / "socket").read_text()
+        other = Served(tmp_path / "two", store=f"unix://{socket_path}")
+        refused = other.begin()
+        assert await refused.ended() == 1
+        assert "otpsvc keys create" in other.log()
+
+        command = [
+            sys.executable,
+            "-m",
+            "otpsvc",
+            "keys",
+            "create",
+            "--config",
+            str(other.folder / "config.toml"),
+        ]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        other.begin()
+        assert await other.ended() == 1
+        assert "another keyring" in other.log()
+        assert "Traceback" not in other.log()
+
+
+async def test_a_lost_keyring_is_not_replaced_by_a_new_one(tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    async with served:
+        pass
+    (tmp_path / "data" / "keyring.toml").unlink()
+
+    assert await served.begin().ended() == 1
+
+    assert "bring the keyring back" in served.log()
+    assert not (tmp_path / "data" / "keyring.toml").exists()

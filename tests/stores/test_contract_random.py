@@ -1,0 +1,217 @@
+"""Random sequences of steps give the same answers from the memory store as from Redis.
+
+Time goes by in tens of seconds, and times are compared in tens of seconds: what a real
+server loses between two steps does not matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from otpsvc.challenge import EVENT, Flag, MessageRecord, Record, unpack_event
+from otpsvc.message import MessageState
+from otpsvc.store import Answer, Batch, Claimed, Offer, Once, Store
+from otpsvc.tenant import Rate
+from tests.far_ends.valkey import ValkeyServer
+from tests.stores.places import MemoryPlace, RedisPlace, answering
+from tests.stores.steps import (
+    ALICE,
+    FREE,
+    HERE,
+    KID,
+    MALLORY,
+    NEEDED,
+    OTHER,
+    OTHER_KID,
+    RIGHT,
+    SHOP,
+    THERE,
+    WRONG,
+    creation,
+    guess,
+    resend,
+    without_address,
+)
+
+IDS = st.sampled_from(["one", "two"])
+OPS = st.integers(0, 30).map(lambda number: b"op%06d" % number)
+GENS = st.integers(0, 9).map(lambda number: b"generation%06d" % number)
+FLAGS = st.sampled_from(
+    [Flag.NONE, Flag.CALLBACK, Flag.CALLBACK | Flag.TRUSTED, Flag.SUPPLIED, Flag.SLOW_HASH]
+)
+ONCES = st.none() | st.builds(Once, st.sampled_from(["k1", "k2"]), st.sampled_from([b"f" * 16, b"g" * 16]))
+SENDS = st.sampled_from([None, Rate(4, 100)])
+LIMITS = (Rate(2, 100), Rate(3, 100), Rate(1, 100))
+DIGESTS = st.sampled_from([RIGHT, RIGHT, WRONG, OTHER])
+LEASE = 10_000
+
+
+class Sequences(RuleBasedStateMachine):
+    """Each rule takes one step in both stores and compares what they say."""
+
+    def __init__(self, server: ValkeyServer) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.memory = MemoryPlace()
+        self.redis = self.runner.run(_made(server))
+        self.held: list[tuple[Claimed, Claimed]] = []
+        self.gens: dict[str, bytes] = {}
+
+    def teardown(self) -> None:
+        assert self.redis.endless() == []
+        self.runner.run(self.redis.close())
+        self.runner.close()
+
+    def both(self, step: Callable[[Store], Awaitable[Any]]) -> tuple[Any, Any]:
+        async def taken() -> tuple[Any, Any]:
+            return await step(self.memory.store), await step(self.redis.store)
+
+        mine, theirs = self.runner.run(taken())
+        assert plain(mine) == plain(theirs)
+        return mine, theirs
+
+    def note(self, n: str, answer: Answer) -> None:
+        if answer.record:
+            self.gens[n] = answer.record.gen
+
+    @initialize()
+    def begin(self) -> None:
+        assert self.memory.endless() == self.redis.endless() == []
+
+    @rule(seconds=st.sampled_from([10, 20, 50, 100, 300]))
+    def advance(self, seconds: int) -> None:
+        self.memory.advance(seconds)
+        self.redis.advance(seconds)
+
+    @rule(
+        n=IDS, op=OPS, gen=GENS, flags=FLAGS, once=ONCES, sends=SENDS, digest=DIGESTS,
+        dest=st.sampled_from([HERE, HERE, THERE]), purpose=st.sampled_from([0, 0, 1]),
+        route=st.sampled_from(["mail", "mail", "sms"]), ttl=st.sampled_from([50_000, 90_000]),
+        waits=st.sampled_from([(), (30, 60)]), limit=st.integers(1, 4), lease=st.sampled_from([0, LEASE]),
+    )  # fmt: skip
+    def create(self, n: str, limit: int, flags: int, **asked: Any) -> None:
+        step = creation(n=n, cap=190_000, max_attempts=limit, max_sends=limit + 1, flags=int(flags), **asked)
+        mine, _ = self.both(lambda store: store.create(step))
+        self.note(n, mine)
+
+    @rule(n=IDS, op=OPS, gen=GENS, flags=FLAGS)
+    def create_without_address(self, n: str, op: bytes, gen: bytes, flags: int) -> None:
+        step = without_address(n=n, op=op, gen=gen, flags=int(flags), ttl=90_000)
+        mine, _ = self.both(lambda store: store.create(step))
+        self.note(n, mine)
+
+    @rule(n=IDS, op=OPS, new_gen=GENS, digest=DIGESTS, sends=SENDS, lease=st.sampled_from([0, LEASE]))
+    def resend(self, n: str, **asked: Any) -> None:
+        known = self.gens.get(n, bytes(16))
+        step = resend(known, n=n, waits=(30, 60), kid=KID, salt=b"salt2", blob=b"newer", **asked)
+        mine, _ = self.both(lambda store: store.resend(step))
+        self.note(n, mine)
+
+    @rule(
+        n=IDS, op=OPS, digest=DIGESTS, kid=st.sampled_from([KID, KID, KID, OTHER_KID]),
+        client=st.sampled_from([ALICE, MALLORY]), limits=st.sampled_from([None, LIMITS]),
+    )  # fmt: skip
+    def check(self, n: str, digest: bytes, kid: bytes, **asked: Any) -> None:
+        offers = (Offer("h", kid, digest), Offer("a", kid, digest))
+        step = guess(n=n, offers=offers, **asked)
+        self.both(lambda store: store.check(step))
+
+    @rule(n=IDS, op=OPS, closing=OPS, needs=st.sampled_from([FREE, NEEDED]), consume=st.booleans())
+    def status(self, n: str, op: bytes, closing: bytes, needs: str, consume: bool) -> None:
+        proof = (self.gens.get(n, bytes(16)), closing) if needs == NEEDED else None
+        self.both(lambda store: store.status(SHOP, n, op, needs=needs, receipt=proof, consume=consume))
+
+    @rule(n=IDS)
+    def read(self, n: str) -> None:
+        self.both(lambda store: store.read(SHOP, n))
+
+    @rule(n=IDS, op=OPS)
+    def cancel(self, n: str, op: bytes) -> None:
+        self.both(lambda store: store.cancel(SHOP, n, op))
+
+    @rule(place=st.sampled_from([("mail", "otp"), ("mail", "otp"), ("sms", "otp"), ("callback", "event")]))
+    def claim(self, place: Any) -> None:
+        mine, theirs = self.both(lambda store: store.claim(SHOP, *place, limit=100, lease=LEASE))
+        for one, other in zip(_sorted(mine), _sorted(theirs), strict=True):
+            self.held.append((one, other))
+
+    def last(self, step: Callable[[Store, Claimed], Awaitable[str]], which: int) -> None:
+        """A step of one of the messages that were claimed last."""
+        if not self.held:
+            return
+        one, other = self.held[-1 - which % len(self.held)]
+
+        async def taken() -> tuple[str, str]:
+            return await step(self.memory.store, one), await step(self.redis.store, other)
+
+        mine, theirs = self.runner.run(taken())
+        assert mine == theirs
+
+    @rule(which=st.integers(0, 2), state=st.sampled_from([MessageState.SENT, MessageState.FAILED]))
+    def finish(self, which: int, state: MessageState) -> None:
+        self.last(lambda s, held: s.finish(held, state=state, way=1, reason="r", uncertain=False), which)
+
+    @rule(which=st.integers(0, 2), way=st.integers(0, 1), uncertain=st.booleans())
+    def later(self, which: int, **said: Any) -> None:
+        self.last(lambda s, held: s.later(held, delay=10_000, reason="busy", **said), which)
+
+    @rule(which=st.integers(0, 2))
+    def beat(self, which: int) -> None:
+        self.last(lambda s, held: s.beat(held, lease=LEASE), which)
+
+
+async def _made(server: ValkeyServer) -> RedisPlace:
+    place = RedisPlace(server.path, server.restart)
+    await answering(place.store)
+    return place
+
+
+def _sorted(batch: Batch) -> list[Claimed]:
+    return sorted(batch.taken, key=lambda claimed: claimed.member)
+
+
+def tens(ms: float) -> int:
+    return round(ms / 10_000)
+
+
+def plain(said: Any) -> Any:
+    """What a store said, with times in tens of seconds from now on."""
+    if isinstance(said, Answer):
+        return said.outcome, tens(said.wait), said.record and _challenge(said.record, said.now)
+    if isinstance(said, Batch):
+        taken = [_held(claimed, said.now) for claimed in _sorted(said)]
+        return taken, said.ended, None if said.next_due < 0 else tens(said.next_due - said.now)
+    return said
+
+
+def _held(claimed: Claimed, now: float) -> Any:
+    record: Any = claimed.challenge and _challenge(claimed.challenge, now)
+    return claimed.member, claimed.fence, claimed.gen, record or _message(claimed.record, now)
+
+
+def _challenge(record: Record, now: float) -> Any:
+    r = record
+    times = [tens(r.created + ms - now) for ms in (0, r.gen_at, r.deadline_after, r.wait_after, r.due_after)]
+    return r._replace(created=0, gen_at=0, deadline_after=0, wait_after=0, due_after=0), times
+
+
+def _message(record: Any, now: float) -> Any:
+    assert isinstance(record, MessageRecord)
+    assert record.kind == EVENT
+    times = [tens(record.created - now), tens(record.deadline - now), tens(record.due - now)]
+    meta = unpack_event(record.meta)._replace(at=0)
+    return record._replace(created=0, deadline=0, due=0, meta=b""), meta, times
+
+
+def test_memory_and_redis_agree(redis_server: ValkeyServer) -> None:
+    class Here(Sequences):
+        def __init__(self) -> None:
+            super().__init__(redis_server)
+
+    run_state_machine_as_test(Here, settings=settings(max_examples=60, stateful_step_count=40, deadline=None))

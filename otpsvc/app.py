@@ -30,7 +30,7 @@ from otpsvc.tenant import Tenant
 from otpsvc.verify import Verifier
 from otpsvc.ways import Outlet, Ways, callback_channel
 
-#: Seconds for what is on its way when we end.
+#: Seconds; less than the time for which systemd and others wait before they kill.
 GRACE: Final = 10.0
 
 _log = structlog.get_logger("otpsvc")
@@ -69,7 +69,13 @@ class Service:
         self._outlet = Outlet()
         self._leaving: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
+        self._hurry = asyncio.Event()
+        #: Seconds for messages on their way when we end.
         self.grace = GRACE
+
+    def hurry(self) -> None:
+        """End without waiting for messages on their way; their leases free them."""
+        self._hurry.set()
 
     def _tenants(self) -> Mapping[str, Tenant]:
         return self.config.tenants
@@ -158,7 +164,13 @@ class Service:
 
     async def _stop_courier(self) -> None:
         if (courier := self._outlet.courier) is not None:
-            await courier.stop(self.grace)
+            hurry = asyncio.ensure_future(self._hurry.wait())
+            stopping = asyncio.ensure_future(courier.stop(self.grace))
+            await asyncio.wait((hurry, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done():
+                stopping.cancel()
+                await courier.stop(0)
+            hurry.cancel()
         for task in self._leaving:
             task.cancel()
         await asyncio.gather(*self._leaving, return_exceptions=True)

@@ -33,7 +33,7 @@ from otpsvc.starting import DRAIN, Role, preflight, warnings_of
 #: Seconds before a dead child is replaced: the first time, and the longest.
 FIRST, LONGEST = 0.1, 5.0
 #: Seconds between a child's signs of life; without one for how long it is hung; until it is ready.
-BEAT, HUNG, START = 2.0, 20.0, 60.0
+BEAT, HUNG, START = 1.0, 10.0, 60.0
 #: Seconds for a child to end after its requests and messages had their time.
 REST: Final = 15.0
 

@@ -210,8 +210,8 @@ class Courier:
         way = min(record.way, len(channels) - 1)
         name, channel = channels[way]
         began = time.monotonic()
-        if record.uncertain > MOST_DOUBTS:
-            outcome = Outcome("uncertain", "workers died")
+        if _is_left_alone(record.uncertain, channel):
+            outcome = Outcome("uncertain", "a worker died")
         else:
             outcome = await self._attempt(channel, claimed, draft)
         step = self._step(claimed, outcome, way)
@@ -285,6 +285,12 @@ class Courier:
         finally:
             beats.stop()
         return Outcome("sent")
+
+
+def _is_left_alone(doubts: int, channel: Channel) -> bool:
+    """A worker may have sent it before it died, and may not send it again, or not that often."""
+    never = doubts > 0 and channel.config.on_uncertain == "never_resend"
+    return never or doubts > MOST_DOUBTS
 
 
 def _cut_off(late: TimeoutError) -> Outcome:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from otpsvc.errors import KeyNotOffered, KeyringError
 from otpsvc.veiled import Veiled
 
-LABELS = ("derive", "code", "seal", "view", "link", "receipt", "idempotency", "check")
+LABELS = ("derive", "code", "seal", "view", "link", "receipt", "check")
 DIGEST = 16
 
 

@@ -70,7 +70,7 @@ class Listeners:
                 return [self._unix(Path(listen.path))]
             return _tcp(listen)
         except OSError as error:
-            raise ConfigError("", key, _wanted(error), f"{listen} ({_words(error)})") from None
+            raise ConfigError("config", key, _wanted(error), f"{listen} ({_words(error)})") from None
 
     def _unix(self, path: Path) -> socket.socket:
         _remove_stale(path)

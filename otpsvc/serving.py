@@ -112,7 +112,7 @@ class Process:
     def stop(self) -> None:
         """Drain and end; the second time at once."""
         if self._stop.is_set():
-            self._service.grace = 0.0
+            self._service.hurry()
             for door in self._doors:
                 door.hurry()
         self._stop.set()

@@ -8,6 +8,7 @@ milliseconds of the store's clock.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -19,9 +20,10 @@ from otpsvc.challenge import MessageRecord, Record, State
 from otpsvc.message import Lane, MessageState
 from otpsvc.tenant import Rate
 
-
 #: Seeded by the operating system in each process. Operation ids tell calls apart, they hide nothing.
-_ops = random.Random()  # noqa: S311
+_ops = random.Random()
+# A fork would go on with the same numbers, and take another's answers for its own.
+os.register_at_fork(after_in_child=_ops.seed)
 
 
 def new_op() -> bytes:

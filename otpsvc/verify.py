@@ -242,9 +242,9 @@ class Verifier:
     def _once(self, tenant: Tenant, request: CreateRequest) -> Once | None:
         if not request.idempotency_key:
             return None
-        key = self.keyring
-        print_ = key.active.mac("idempotency", request.body)[:16]
-        return Once(key.name("once", tenant.name, request.idempotency_key), print_)
+        name = self.keyring.name("once", tenant.name, request.idempotency_key)
+        # By the index key, which does not rotate: a repeat must be known for a whole day.
+        return Once(name, self.keyring.digest("idempotency", tenant.name, request.body))
 
     async def _open_once(self, tenant: Tenant, once: Once, op: bytes) -> Answer | None:
         answer = await self.store.once(tenant.name, once.name, once.fingerprint, op)

@@ -49,8 +49,9 @@ def test_a_record_is_read_field_by_field() -> None:
     record = unpack(packed(attempts=4, ops=b"12345678\x02\x01", flags=int(Flag.SLOW_HASH | Flag.CALLBACK)))
 
     assert record == Record(
-        VERSION, State.VERIFIED, 2, 10, 3, b"kid1", b"g" * 16, b"d" * 16, b"c" * 16, NOW, 1000, 300_000, 0, 4000,
-        7, 4, 5, 2, 4, 3, 6, 1, 1, 65535, "mail", "zu spät", b"salt", b"12345678\x02\x01", b"b" * 300, b"",
+        VERSION, State.VERIFIED, 2, 10, 3, b"kid1", b"g" * 16, b"d" * 16, b"c" * 16, NOW,
+        1000, 300_000, 0, 4000, 7, 4, 5, 2, 4, 3, 6, 1, 1, 65535,
+        "mail", "zu spät", b"salt", b"12345678\x02\x01", b"b" * 300, b"",
     )  # fmt: skip
     assert (record.purpose, record.message_state) == ("transaction", MessageState.SENT)
     assert (record.deadline, record.slow_hash) == (NOW + 300_000, True)

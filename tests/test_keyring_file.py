@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -60,10 +61,8 @@ def test_of_many_who_make_it_at_once_one_wins(tmp_path: Path) -> None:
 
     def make() -> None:
         gate.wait()
-        try:
+        with contextlib.suppress(KeyringError):
             won.append(keyring_file.create(path))
-        except KeyringError:
-            pass
 
     threads = [threading.Thread(target=make) for _ in range(8)]
     for thread in threads:

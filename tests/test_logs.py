@@ -18,6 +18,7 @@ from otpsvc import logs
 from otpsvc.errors import KeyringError, StoreUnavailable
 from otpsvc.message import Message
 from otpsvc.tenant import Secret
+from tests.logging_rig import as_before
 
 CODE, ADDRESS = "482913", "ann@shop.example"
 Style = Literal["json", "console"]
@@ -26,19 +27,10 @@ Style = Literal["json", "console"]
 @pytest.fixture(params=["json", "console"])
 def out(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     """All that is written; afterwards everything is as it was."""
-    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
-    names = (None, "otpsvc", "uvicorn.error")
-    levels = [logging.getLogger(name).level for name in names]
-    handlers = list(logging.getLogger().handlers)
     stream = io.StringIO()
-    logs.configure(request.param, "debug", stream=stream)
-    yield stream
-    structlog.reset_defaults()
-    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    logging.getLogger().handlers[:] = handlers
-    for name, level in zip(names, levels, strict=True):
-        logging.getLogger(name).setLevel(level)
-    logging.raiseExceptions = True
+    with as_before():
+        logs.configure(request.param, "debug", stream=stream)
+        yield stream
 
 
 @pytest.fixture
@@ -142,10 +134,10 @@ def test_an_endless_value_is_cut(out: io.StringIO, log: Any) -> None:
 
 def test_lone_surrogates_and_line_ends_stay_one_line(log: Any) -> None:
     stream = io.StringIO()
-    logs.configure("json", "debug", stream=stream)
-    log.info("said", thing="a\nb\r\x1b[31m")
-    log.info("said", thing="\ud800")
-    structlog.reset_defaults()
+    with as_before():
+        logs.configure("json", "debug", stream=stream)
+        log.info("said", thing="a\nb\r\x1b[31m")
+        log.info("said", thing="\ud800")
 
     first, second = stream.getvalue().splitlines()
     assert json.loads(first)["thing"] == "a\nb\r\x1b[31m"
@@ -214,7 +206,8 @@ def test_what_nobody_caught(out: io.StringIO) -> None:
 
 
 def test_a_log_call_that_cannot_be_formatted(out: io.StringIO, capsys: pytest.CaptureFixture[str]) -> None:
-    logging.getLogger("otpsvc.test").error("%d of %s", CODE)
+    arguments = [CODE]
+    logging.getLogger("otpsvc.test").error("%d of %s", *arguments)
 
     assert CODE not in out.getvalue() + capsys.readouterr().err
 
@@ -231,9 +224,9 @@ def test_one_line_of_an_error_for_people() -> None:
 @pytest.mark.parametrize(("level", "lines"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
 def test_levels(log: Any, level: logs.Level, lines: int) -> None:
     stream = io.StringIO()
-    logs.configure("json", level, stream=stream)
-    for say in (log.debug, log.info, log.warning, log.error):
-        say("said")
-    structlog.reset_defaults()
+    with as_before():
+        logs.configure("json", level, stream=stream)
+        for say in (log.debug, log.info, log.warning, log.error):
+            say("said")
 
     assert stream.getvalue().count("\n") == lines

@@ -28,8 +28,10 @@ def send(channel: str, address: str, config: Path | None) -> None:
 
     It goes straight to the far end: no queue, no retry, no other channel.
     """
+    from otpsvc import logs
     from otpsvc.loading import Source, find, make
 
+    logs.configure("console", "error")
     channels = Source(path=find(config)).config().channels
     if channel not in channels:
         known = ", ".join(sorted(channels)) or "none"

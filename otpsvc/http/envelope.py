@@ -15,6 +15,8 @@ from msgspec import Struct
 from otpsvc import errors
 
 Headers = list[tuple[bytes, bytes]]
+#: An extension of our own server, see `protocol.py`: an answer as one message.
+WHOLE: Final = "otpsvc.whole"
 encode: Final = msgspec.json.Encoder().encode
 
 _JSON: Final = (b"content-type", b"application/json; charset=utf-8")
@@ -55,8 +57,11 @@ class Reply:
         self.headers = headers
         self.code = code
 
-    async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
-        """Send it, as ASGI wants it."""
+    async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
+        """Send it, in one piece where the server offers that."""
+        if WHOLE in scope.get("extensions", ()) and scope["method"] != "HEAD":
+            await send({"type": WHOLE, "status": self.status, "headers": self.headers, "body": self.body})
+            return
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body})
 

@@ -37,8 +37,11 @@ _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+\\?(?:"|\Z)', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
-    """The whole body. Raises: BadRequest when it is too large, too slow or breaks off."""
+async def read_body(receive: Receive, headers: dict[bytes, bytes], *, timeout: float = BODY_TIME) -> bytes:
+    """The whole body, `timeout` seconds after its first piece at the latest.
+
+    Raises: BadRequest when it is too large, too slow or breaks off.
+    """
     length = headers.get(b"content-length", b"")
     if length.isdigit() and (len(length) > DIGITS_MAX or int(length) > BODY_MAX):
         raise _too_large()
@@ -49,7 +52,7 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes]) -> bytes:
             raise _too_large()
         return body
     try:
-        async with asyncio.timeout(BODY_TIME):
+        async with asyncio.timeout(timeout):
             return await _rest(message, receive)
     except TimeoutError:
         raise BodyRefused("The body did not come in time.", code="slow_body") from None

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from otpsvc.http.calls import CHECK, CREATE, STATUS, Call
 from otpsvc.http.client import Trusted
-from otpsvc.http.envelope import secured, unrouted
+from otpsvc.http.envelope import WHOLE, secured, unrouted
 from otpsvc.http.exchange import Exchange
 from otpsvc.http.fields import FORM
 from otpsvc.http.parts import Parts
@@ -75,7 +75,9 @@ class _Watch:
         self.status = 0
 
     async def __call__(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == WHOLE:
+            self.status = message["status"]
+        elif message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": secured(list(message["headers"]), self._request_id)}
         await self._send(message)

@@ -33,8 +33,10 @@ NAMES: Final = (
 
 
 class _Clock(NamedTuple):
-    """A tenant's clock as this process knows it: its epoch, and by how many milliseconds it
-    was ahead of the monotonic clock when that showed `at`."""
+    """A tenant's clock as this process knows it.
+
+    Its epoch, and by how many milliseconds it was ahead of the monotonic clock at `at` of that.
+    """
 
     epoch: int = 0
     ahead: float = 0.0

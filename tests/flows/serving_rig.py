@@ -53,6 +53,7 @@ class Served:
         self._args = args
         self._said = {"store": store, "app": app, "more": more}
         self._process: subprocess.Popen[bytes] | None = None
+        self._read_from = 0
         self.write()
 
     def write(self, **changes: str) -> None:
@@ -73,6 +74,8 @@ class Served:
     def begin(self, **environ: str) -> Self:
         """Start it without waiting."""
         command = [sys.executable, "-W", "error", "-m", "otpsvc", "serve", *self._args]
+        # What an earlier run said is no answer of this one.
+        self._read_from = len(self.log(whole=True))
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--config", str(self.folder / "config.toml")],
@@ -111,8 +114,10 @@ class Served:
         await until(lambda: self.process.poll() is not None, self.log)
         return int(self.process.returncode)
 
-    def log(self) -> str:
-        return (self.folder / "log").read_text()
+    def log(self, *, whole: bool = False) -> str:
+        """What this run has said, or all of them."""
+        path = self.folder / "log"
+        return path.read_text()[0 if whole else self._read_from :] if path.exists() else ""
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         """The log lines of one kind."""
@@ -159,8 +164,10 @@ class Served:
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit() and parent_of(folder) == self.pid:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
-                name = words[-2].decode().removeprefix("otpsvc ")
+                # Of a zombie there are no words.
+                name = words[-2].decode().removeprefix("otpsvc ") if len(words) > 1 else ""
                 found["store" if "valkey" in words[0].decode() else name] = int(folder.name)
+        found.pop("", None)
         return found
 
 

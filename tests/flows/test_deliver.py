@@ -164,6 +164,19 @@ async def test_a_dead_workers_message_is_taken_over_and_flagged(new_node: NewNod
     assert late == "lost"
 
 
+async def test_never_resend_holds_when_a_worker_died(new_node: NewNode) -> None:
+    mail = Outlet(on_uncertain="never_resend")
+    node = await new_node(mail=mail, start=False)
+    await node.create()
+    await node.store.claim("shop", "mail", "otp", limit=1, lease=50)
+
+    node.courier.start()
+    view = await node.settled()
+
+    assert (view.message.state, view.message.reason) == ("sent", "a worker died")
+    assert (view.message.uncertain > 0, mail.tried) == (True, [])
+
+
 async def test_a_stale_worker_has_no_say(new_node: NewNode) -> None:
     mail = Outlet()
     dying, living = await new_node(start=False), await new_node(mail=mail, start=False)

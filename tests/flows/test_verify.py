@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 
 import pytest
+from msgspec import structs
 
 from otpsvc.errors import (
     BadRequest,
@@ -205,6 +206,15 @@ async def test_an_idempotency_key_gives_the_first_answer(new_node: NewNode) -> N
     assert len(mail.taken) <= 2
     assert [type(answer).__name__ for answer in both].count("View") >= 1
     assert {type(answer).__name__ for answer in both} <= {"View", "StillRunning"}
+
+
+async def test_an_idempotency_key_outlives_a_rotation(new_node: NewNode, entry: KeyEntry) -> None:
+    before = await new_node(start=False)
+    after = await new_node(entries=(KeyEntry(entry.id, "accept", secret=entry.secret), new_key()), start=False)
+
+    first, again = await before.create(key="k1"), await after.create(key="k1")
+
+    assert structs.replace(again, url="") == structs.replace(first, url="")
 
 
 async def test_a_refused_create_frees_its_key_and_its_place(new_node: NewNode) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 
@@ -158,6 +159,7 @@ def test_refusals_quote_little() -> None:
         b'{"a":"' + b'\\"' * 32_000,
         b'{"a":' + b'"' * 65_000,
         b"{" * 65_000,
+        b"[" * 70 + b'"' + b'\\"' * 32_000,
         b'{"a":"' + b"[\\" * 32_000,
     ],
 )
@@ -208,7 +210,7 @@ async def read_in_pieces(
     async def receive() -> dict[str, object]:
         return messages.pop(0) if messages else {"type": "http.disconnect"}
 
-    return await read_body(receive, headers or {})  # type: ignore[arg-type]
+    return await read_body(receive, headers or {})
 
 
 async def test_bodies_come_in_pieces_up_to_the_cap() -> None:
@@ -232,3 +234,16 @@ async def test_bodies_that_are_not_read_to_their_end(
     with pytest.raises(BadRequest) as caught:
         await read_in_pieces(*pieces, end=end, headers=headers)
     assert caught.value.code == code
+
+
+async def test_a_body_that_stalls_is_given_up() -> None:
+    messages = [{"type": "http.request", "body": b"a=", "more_body": True}]
+
+    async def receive() -> dict[str, object]:
+        if not messages:
+            await asyncio.sleep(60)
+        return messages.pop()
+
+    with pytest.raises(BadRequest) as caught:
+        await read_body(receive, {}, timeout=0.01)
+    assert caught.value.code == "slow_body"

@@ -75,7 +75,7 @@ def fuzz(base: str, mode: GenerationMode) -> int:
     chosen = [getattr(checks, name) for name in NAMES]
     asked = 0
     for found in schemathesis.openapi.from_dict(document(base)).get_all_operations():
-        operation = found.ok()
+        operation = found.ok()  # type: ignore[union-attr]
 
         @settings(
             max_examples=EXAMPLES,

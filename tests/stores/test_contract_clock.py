@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from otpsvc.challenge import Flag, State, unpack_event
@@ -218,6 +220,18 @@ async def test_a_step_back_is_noted_once(place: Place) -> None:
     assert record.epoch == 2
     for _ in range(3):
         assert (await store.read(SHOP, N)).outcome == "read"
+
+
+async def test_many_who_note_one_step_back_open_one_epoch(place: Place) -> None:
+    """Their questions left together, before any of them could hear of it."""
+    store = place.store
+    await store.create(creation())
+    place.set_back(60)
+    answers = await asyncio.gather(*(store.create(creation(n=f"c{at}")) for at in range(10)))
+
+    assert {answer.record.epoch for answer in answers if answer.record} == {2}
+    for at in range(10):
+        assert (await store.read(SHOP, f"c{at}")).outcome == "read"
 
 
 async def test_a_step_back_is_noted_for_every_tenant(place: Place) -> None:

@@ -1,0 +1,91 @@
+"""kill -9 of the process that delivers, before, during and after a send."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from tests.drills.api import Api
+from tests.drills.conftest import Enter, NewPlace, Store
+from tests.drills.ends import Hook, code_of, eventually
+from tests.drills.place import Service, smtp, table, tenant, webhook
+from tests.far_ends.smtp_server import SmtpServer
+
+#: Seconds until another worker has taken a message over.
+TAKEN_OVER = 6.0
+TEXT = table("tenants.shop.templates", text="CODE {{ code }} .")
+
+
+async def test_a_dead_workers_messages_are_taken_over(enter: Enter, new_place: NewPlace) -> None:
+    store: Store = await enter(Store())
+    mailer: SmtpServer = await enter(SmtpServer())
+    during, short = await enter(Hook("answers_200_late")), await enter(Hook("answers_200_late"))
+    after: Hook = await enter(Hook())
+    hooks = {"during": during, "short": short, "after": after}
+    place = await new_place(
+        tenant("shop") + TEXT,
+        smtp("before", mailer.port),
+        *(webhook(name, far.url) for name, far in hooks.items()),
+        store=store.url,
+    )
+    api = (await place.serve(only="api")).api
+    worker, another = await place.serve(only="delivery"), await place.serve(only="delivery")
+    another.pause()
+    mailer.misdeed = "hangs_at_connect"
+    await api.put("before-the-send", provider="before")
+    await api.put("during-the-send", provider="during")
+    await asyncio.gather(mailer.arrived.wait(), during.arrived.wait())
+    # Its deadline comes before the lease of a dead worker ends.
+    await api.put("short-of-time", provider="short", ttl="4")
+    await short.arrived.wait()
+    await _stopped_before_it_reads_the_answer(worker, api, after)
+
+    mailer.misdeed = ""
+    another.resume()
+    worker.kill()
+    killed = time.monotonic()
+    await api.put("after-the-death", provider="during", to="next@home.example")
+    await eventually(lambda: during.of("next@home.example"), 2.0)
+    short_of_time = await api.settled("short-of-time", but=("sending",))
+    await eventually(lambda: mailer.mails and len(during.posts) == 3 and len(after.posts) == 2)
+    assert time.monotonic() - killed < TAKEN_OVER
+
+    for id in ("before-the-send", "during-the-send", "after-the-send"):
+        message = (await api.settled(id))["message"]
+        assert (message["state"], message["uncertain"], message["tries"]) == ("sent", 1, 2), id
+    assert (await api.check("before-the-send", code_of(mailer.mails[0]))).status == 200
+    assert len({post.headers["webhook-id"] for post in during.of("during-the-send@home.example")}) == 1
+    assert len(set(after.ids)) == 1
+    assert short_of_time["message"]["state"] == "expired", "nothing is handed over after its deadline"
+    assert short_of_time["message"]["uncertain"] == 1, "the far end may have it"
+    assert len(short.posts) == 1
+
+
+async def _stopped_before_it_reads_the_answer(worker: Service, api: Api, hook: Hook) -> None:
+    """The far end took the message and said so; the worker is stopped and will not wake again."""
+
+    def stop(_post: Any) -> None:
+        worker.pause()
+
+    hook.on_post = stop
+    await api.put("after-the-send", provider="after")
+    await eventually(lambda: hook.posts)
+    hook.on_post = lambda _post: None
+
+
+async def test_a_whole_service_killed_while_it_sends(enter: Enter, new_place: NewPlace) -> None:
+    hook: Hook = await enter(Hook("answers_200_late"))
+    place = await new_place(tenant("shop"), webhook("mail", hook.url))
+    first = await place.serve()
+    await first.api.put("in-one-process")
+    await hook.arrived.wait()
+    first.kill()
+
+    second = await place.serve()
+    message = (await second.api.settled("in-one-process"))["message"]
+    assert (message["state"], message["uncertain"]) == ("sent", 1)
+    assert len(hook.posts) == 2
+    assert len(set(hook.ids)) == 1
+    code = hook.posts[1].json["data"]["code"]
+    assert (await second.api.check("in-one-process", code)).status == 200

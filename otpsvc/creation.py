@@ -78,7 +78,7 @@ class Maker:
             max_attempts=request.max_attempts,
             max_sends=request.max_sends,
             waits=tenant.limits.waits if tenant.limits.enabled else (),
-            blob=seal_personal(keyring, personal, tenant.name, n),
+            blob=seal_personal(keyring, personal, tenant.name, n, route=request.provider if to else ""),
             body=body,
             sends=tenant.limits.sends if tenant.limits.enabled else None,
             once=once,
@@ -117,7 +117,7 @@ class Maker:
             digest=digest,
             salt=salt,
             body=seal_code(keyring, code, tenant.name, n, record.dest),
-            blob=seal_personal(keyring, personal, tenant.name, n),
+            blob=seal_personal(keyring, personal, tenant.name, n, route=record.route),
         )
 
     def _new_code(self, tenant: Tenant, id: str, gen: bytes, form: int) -> str:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import force_setattr
 
 from otpsvc.address import canonical
 from otpsvc.challenge import EventMeta, Flag, Record, unpack_event
@@ -55,14 +56,26 @@ def derived(key: Key, tenant: str, id: str, gen: bytes, form: int) -> str:
     return derived_code(key.subkey("derive"), lp(tenant, id, gen), form // 10, _SHAPES[form % 10])
 
 
-def seal_personal(keyring: Keyring, personal: Personal, tenant: str, n: str) -> bytes:
-    """Bound to the record; to its destination by the digest that `destination` gives."""
-    return keyring.seal(_encode(personal), "blob", tenant, n)
+def seal_personal(keyring: Keyring, personal: Personal, tenant: str, n: str, *, route: str) -> bytes:
+    """Bound to the record; to its destination by the digest that `destination` gives.
+
+    Every byte stands a million times in a large store: fields at the end that are empty are
+    left out, and the provider where the record's route tells it.
+    """
+    fields: list[object] = list(msgspec.structs.astuple(personal))
+    if personal.provider == route:
+        fields[3] = ""
+    while not fields[-1]:
+        fields.pop()
+    return keyring.seal(_encode(fields), "blob", tenant, n)
 
 
-def open_personal(keyring: Keyring, blob: bytes, tenant: str, n: str) -> Personal:
+def open_personal(keyring: Keyring, blob: bytes, tenant: str, n: str, *, route: str) -> Personal:
     """Raises: KeyNotOffered, KeyringError."""
-    return _decode(keyring.unseal(blob, "blob", tenant, n))
+    personal = _decode(keyring.unseal(blob, "blob", tenant, n))
+    if not personal.provider:
+        force_setattr(personal, "provider", route)
+    return personal
 
 
 def destination(keyring: Keyring, to: str) -> bytes:
@@ -141,7 +154,7 @@ class Letters:
         )
 
     def _personal(self, claimed: Claimed, record: Record) -> Personal:
-        personal = open_personal(self._keyring, record.blob, claimed.tenant, claimed.n)
+        personal = open_personal(self._keyring, record.blob, claimed.tenant, claimed.n, route=record.route)
         if not same(destination(self._keyring, personal.to), record.dest):
             raise KeyringError("a record's address is not the one its code was made for")
         return personal
@@ -168,7 +181,9 @@ class Letters:
         message = claimed.message
         assert message is not None
         meta = unpack_event(message.meta)
-        personal = open_personal(self._keyring, message.body, claimed.tenant, meta.challenge)
+        personal = open_personal(
+            self._keyring, message.body, claimed.tenant, meta.challenge, route=meta.route
+        )
         body = event_body(claimed.tenant, meta, personal)
         return Message(
             id=f"evt_{claimed.n}", to="", text=body, expires=message.deadline / 1000, tenant=claimed.tenant

@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Literal, TextIO
 
@@ -34,6 +35,9 @@ _SECRET: Final = frozenset(
     """.split()  # noqa: SIM905 - a list of words reads as one
 )
 _HIDDEN: Final = "…"
+_PLAIN: Final = (int, float, bool)
+#: Methods whose name is not their level's.
+_LEVELS: Final = {"exception": "error", "warn": "warning"}
 #: Characters of one value, and of a traceback.
 _VALUE_MAX, _TRACE_MAX = 300, 8000
 #: What asyncio itself says in front of the names and values that it adds.
@@ -54,15 +58,8 @@ def configure(style: Style, level: Level, *, stream: TextIO | None = None, cache
     lines = Lines(stream)
     atexit.register(lines.flush)
     least = getattr(logging, level.upper())
-    processors: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _traced,
-        _plain,
-    ]
     structlog.configure(
-        processors=[*processors, _renderer(style, stream)],
+        processors=[_shaped, _renderer(style, stream)],
         wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=cache,
@@ -161,29 +158,38 @@ def _places(trace: TracebackType) -> list[str]:
 # Processors
 
 
-def _traced(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """`exc_info` becomes text here, before any renderer can make its own of it."""
-    error = event.pop("exc_info", None)
-    if isinstance(error, tuple):
-        error = error[1]
-    elif error and not isinstance(error, BaseException):
-        error = sys.exc_info()[1]
-    if error:
-        event["exception"] = traced(error)
-    return event
-
-
-def _plain(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Plain values alone, none under a telling name, none endless."""
+def _shaped(_logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Time and level first; plain values alone, none under a telling name, none endless."""
+    # One pass instead of structlog's five: there is a line for every request.
+    moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+    shaped: dict[str, Any] = {"timestamp": moment, "level": _LEVELS.get(method, method)}
     for name, value in event.items():
-        if name in _SECRET and value:
-            event[name] = _HIDDEN
-        elif isinstance(value, str):
-            if len(value) > _VALUE_MAX and name != "exception":
-                event[name] = value[:_VALUE_MAX] + _HIDDEN
-        elif value is not None and not isinstance(value, int | float):
-            event[name] = f"<{type(value).__name__}>"
-    return event
+        kind = type(value)
+        if name == "exc_info":
+            # Becomes text here, before any renderer can make its own of it.
+            if error := _error_of(value):
+                shaped["exception"] = traced(error)
+        elif name in _SECRET and value:
+            shaped[name] = _HIDDEN
+        elif kind is str:
+            shaped[name] = value if len(value) <= _VALUE_MAX or name == "exception" else _cut(value)
+        elif value is None or kind in _PLAIN:
+            shaped[name] = value
+        else:
+            shaped[name] = f"<{kind.__name__}>"
+    return shaped
+
+
+def _cut(value: str) -> str:
+    return value[:_VALUE_MAX] + _HIDDEN
+
+
+def _error_of(info: object) -> BaseException | None:
+    if isinstance(info, tuple):
+        info = info[1]
+    if info and not isinstance(info, BaseException):
+        info = sys.exc_info()[1]
+    return info if isinstance(info, BaseException) else None
 
 
 def _renderer(style: Style, stream: TextIO) -> Callable[..., str]:
@@ -195,11 +201,10 @@ def _renderer(style: Style, stream: TextIO) -> Callable[..., str]:
 
 
 def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    first = {"timestamp": event.pop("timestamp", ""), "level": event.pop("level", "")}
     try:
-        return _encode({**first, **event}).decode()
+        return _encode(event).decode()
     except UnicodeEncodeError:
-        return ascii({**first, **event})
+        return ascii(event)
 
 
 # What others say

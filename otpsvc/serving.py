@@ -140,8 +140,11 @@ class Process:
                 load_certificate(self._tls, config.app.tls)
         except (ConfigError, OSError) as error:
             _log.error("the config was not taken over", reason=logs.brief(error))
-            return False
-        return True
+        except Exception:  # noqa: BLE001 - a third party's channel; we go on with the old config
+            _log.exception("the config was not taken over")
+        else:
+            return True
+        return False
 
     def warnings(self) -> tuple[str, ...]:
         """What the operator should know."""

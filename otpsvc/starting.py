@@ -93,10 +93,17 @@ def not_dumpable() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def _told(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("a task failed", exc_info=error)
+
+
 @contextlib.asynccontextmanager
 async def beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Tasks that last as long as the block; one that fails is told of by the loop's handler."""
+    """Tasks that last as long as the block; one that fails before is told of at once."""
     tasks = [asyncio.create_task(work) for work in works]
+    for task in tasks:
+        task.add_done_callback(_told)
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ import uvloop
 
 from otpsvc import __version__, keyring_file, logs
 from otpsvc.config import Config
-from otpsvc.errors import ConfigError, KeyringError
+from otpsvc.errors import KeyringError, OtpsvcError
 from otpsvc.keyring_file import Contents
 from otpsvc.listening import Listeners
 from otpsvc.loading import Source
@@ -90,10 +90,12 @@ class _Life:
         self._notifier = notifier
         self._store = store
         self._hup = asyncio.Event()
+        self._places: dict[str, str | int] = {}
 
     async def run(
         self, config: Config, contents: Contents, *, url: str, roles: frozenset[Role], listeners: Listeners
     ) -> None:
+        self._places = _places(config, roles)
         served = self._served(config, contents, url=url, roles=roles, listeners=listeners)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(logs.on_loop_error)
@@ -129,7 +131,7 @@ class _Life:
 
     def _ready(self) -> None:
         self._notifier.ready()
-        _log.info("ready", version=__version__)
+        _log.info("ready", version=__version__, **self._places)
 
     def _stop(self, served: Served) -> None:
         _log.info("stopping")
@@ -142,15 +144,22 @@ class _Life:
             self._hup.clear()
             self._notifier.reloading()
             try:
-                # The templates of a thousand tenants take a while; requests go on.
-                config = await asyncio.to_thread(self._source.config)
-            except (ConfigError, OSError) as error:
-                _log.error("the config was not reloaded, the old one stays", reason=logs.brief(error))
-            else:
-                if await served.reload(config):
-                    _warn(served.warnings())
-                    _log.info("reloaded", tenants=len(config.tenants))
+                await self._take_over(served)
+            except Exception as error:  # noqa: BLE001 - the next reload must find somebody who listens
+                ours = isinstance(error, OtpsvcError | OSError)
+                _log.error(
+                    "the config was not reloaded, the old one stays",
+                    reason=logs.brief(error),
+                    exc_info=None if ours else error,
+                )
             self._notifier.ready()
+
+    async def _take_over(self, served: Served) -> None:
+        # The templates of a thousand tenants take a while; requests go on.
+        config = await asyncio.to_thread(self._source.config)
+        if await served.reload(config):
+            _warn(served.warnings())
+            _log.info("reloaded", tenants=len(config.tenants))
 
     async def _watchdog(self) -> None:
         while self._notifier.interval:
@@ -158,10 +167,32 @@ class _Life:
             await asyncio.sleep(self._notifier.interval)
 
     async def _keep_store(self) -> None:
-        if self._store:
-            await self._store.supervise(lambda: _log.error("the embedded store died and was started again"))
+        while self._store:
+            try:
+                await self._store.supervise(
+                    lambda: _log.error("the embedded store died and was started again")
+                )
+            except (OtpsvcError, OSError) as error:
+                _log.error("the embedded store died and cannot be started", reason=logs.brief(error))
+            await asyncio.sleep(1)
+
+
+def _tell_restart() -> None:
+    _log.error("the embedded store died and was started again")
 
 
 def _warn(warnings: tuple[str, ...]) -> None:
     for warning in warnings:
         _log.warning("config", warning=warning)
+
+
+def _places(config: Config, roles: frozenset[Role]) -> dict[str, str | int]:
+    """What an operator looks for first."""
+    app = config.app
+    return {
+        "listen": ", ".join(map(str, app.listen)) if "api" in roles else "",
+        "admin": str(app.admin_listen or ""),
+        "store": "external" if config.redis.url else "embedded",
+        "roles": ", ".join(sorted(roles)),
+        "workers": app.workers if "api" in roles else 0,
+    }

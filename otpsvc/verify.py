@@ -13,22 +13,21 @@ from otpsvc.challenge import Record, State
 from otpsvc.code import normalised, read_supplied
 from otpsvc.creation import Maker
 from otpsvc.dispatch import Client, Dispatch, Outbox, Place
-from otpsvc.errors import BadRequest, KeyNotOffered, NotFound, NotVerified
-from otpsvc.hashpool import Cost, HashPool, slow_digest
+from otpsvc.errors import BadRequest, NotFound, NotVerified
+from otpsvc.guessing import ROUNDS, Guesser
+from otpsvc.hashpool import Cost, HashPool
 from otpsvc.keyring import Keyring
 from otpsvc.letter import destination, open_personal
 from otpsvc.refusal import check_refusal, refuse_once, send_refusal
 from otpsvc.request import CreateRequest, read_gen, read_id
-from otpsvc.store import Answer, Guess, Offer, Once, Store, new_op
-from otpsvc.tenant import PURPOSES, Limits, Tenant
+from otpsvc.store import Answer, Once, Store, new_op
+from otpsvc.tenant import PURPOSES, Tenant
 from otpsvc.token import RECEIPT_LIFE, Subject, sign
 from otpsvc.token import read as read_token
 from otpsvc.view import Personal, View, neutral, shown
 
 CODE_MAX = 64
 NOBODY = Client()
-#: Of a slow hash: the record may be replaced while its code is hashed.
-ROUNDS = 3
 
 
 class Verifier:
@@ -49,7 +48,7 @@ class Verifier:
         self.keyring = keyring
         self._kinds = kinds
         self._dispatch = Dispatch(store, outbox, keyring)
-        self._pool = pool
+        self._guesser = Guesser(store, keyring, pool)
         self._root_url = root_url
         self._maker = Maker(keyring, pool, cost)
 
@@ -86,16 +85,23 @@ class Verifier:
         answer = await self._dispatch.send(tenant, n, place, self.store.create(creation), draft=draft)
         return self._created(tenant, request, answer, otp=supplied, personal=draft.personal)
 
-    async def resend(self, tenant: Tenant, id: str, *, seen: str = "", client_ip: str = "") -> View:
-        """Send the code of an open challenge again. Raises: NotFound, BadRequest, Limited, Busy."""
-        n, op = self._n(tenant, read_id(id)), new_op()
+    async def resend(
+        self, tenant: Tenant, id: str, *, seen: str = "", client_ip: str = "", op: bytes = b""
+    ) -> View:
+        """Send the code of an open challenge again.
+
+        `op`: 8 bytes; a repeat gets the first answer. Raises: NotFound, BadRequest, Limited, Busy.
+        """
+        n, client = self._n(tenant, read_id(id)), Client(seen or client_ip, bool(seen))
         for _ in range(ROUNDS):
-            record, personal, _ = await self._existing(tenant, n)
-            client = Client(seen or client_ip, bool(seen))
+            record, personal = await self._existing(tenant, n)
             guards = await self._dispatch.reserve(tenant, personal.to, client)
-            place = self._dispatch.keep(tenant, record.route, guards)
+            # A repeat is answered as the first call was, and must not take its message again.
+            place = self._dispatch.keep(tenant, "" if op else record.route, guards)
             try:
-                resend = await self._maker.resend(tenant, n, op, record, personal, lease=place.lease)
+                resend = await self._maker.resend(
+                    tenant, n, op or new_op(), record, personal, lease=place.lease
+                )
             except BaseException:
                 await self._dispatch.release(tenant, place)
                 raise
@@ -133,9 +139,13 @@ class Verifier:
         if len(code) > CODE_MAX:
             raise BadRequest(f"`otp` is longer than {CODE_MAX} characters.", code="invalid_otp", field="otp")
         typed, n = normalised(code, tenant.codes.alphabet), self._n(tenant, id)
-        op = op or new_op()
-        answer = await self._guess(
-            Subject(tenant.name, id), n, typed, limits=tenant.limits, client=client, op=op
+        answer = await self._guesser.guess(
+            Subject(tenant.name, id),
+            n,
+            typed,
+            limits=tenant.limits,
+            client=self._dispatch.client(client),
+            op=op or new_op(),
         )
         if answer.record is None or answer.outcome == "unsent":
             raise check_refusal(answer, neutral(tenant.name, id))
@@ -144,35 +154,6 @@ class Verifier:
         if answer.outcome != "verified":
             raise check_refusal(answer, self._view(tenant, n, answer))
         return self._view(tenant, n, answer, receipt=self._receipt(tenant, id, answer))
-
-    async def _guess(
-        self, of: Subject, n: str, code: str, *, limits: Limits, client: Client, op: bytes
-    ) -> Answer:
-        budgets = (limits.wrong_checks_client, limits.wrong_checks, limits.wrong_checks_trusted)
-        offers = [Offer("h", kid, digest) for kid, digest in self.keyring.code_digests(*of, code)]
-        gen = b""
-        for _ in range(ROUNDS):
-            answer = await self.store.check(
-                Guess(
-                    tenant=of.tenant,
-                    n=n,
-                    op=op,
-                    client=self._dispatch.client(client),
-                    limits=budgets if limits.enabled else None,
-                    offers=offers,
-                    gen=gen,
-                )
-            )
-            if answer.outcome != "offer" or answer.record is None:
-                return answer
-            record = answer.record
-            key = self.keyring.key(record.kid)
-            if not record.slow_hash:
-                raise KeyNotOffered
-            keyed = self.keyring.code_digest(key, *of, code)
-            digest = await self._pool.run(slow_digest, keyed, record.salt)
-            offers, gen = [*offers, Offer("a", record.kid, digest)], record.gen
-        raise KeyNotOffered
 
     def _receipt(self, tenant: Tenant, id: str, answer: Answer) -> str:
         assert answer.record is not None
@@ -276,14 +257,14 @@ class Verifier:
         n = self._n(tenant, request.id) if personal is None else ""
         return self._view(tenant, n, answer, otp=otp, url=url, personal=personal)
 
-    async def _existing(self, tenant: Tenant, n: str) -> tuple[Record, Personal, float]:
+    async def _existing(self, tenant: Tenant, n: str) -> tuple[Record, Personal]:
         answer = await self.store.read(tenant.name, n)
         if answer.outcome != "read" or answer.record is None:
             raise NotFound("the OTP does not exist")
-        personal = open_personal(self.keyring, answer.record.blob, tenant.name, n)
+        personal = open_personal(self.keyring, answer.record.blob, tenant.name, n, route=answer.record.route)
         if not personal.to:
             raise BadRequest("No address was given yet.", code="no_address", field="to")
-        return answer.record, personal, answer.now
+        return answer.record, personal
 
     def _view(
         self,
@@ -298,7 +279,9 @@ class Verifier:
     ) -> View:
         assert answer.record is not None
         if personal is None:
-            personal = open_personal(self.keyring, answer.record.blob, tenant.name, n)
+            personal = open_personal(
+                self.keyring, answer.record.blob, tenant.name, n, route=answer.record.route
+            )
         void = answer.outcome == "void"
         return shown(
             tenant.name, answer.record, personal, now=answer.now, otp=otp, url=url, receipt=receipt, void=void

@@ -30,8 +30,8 @@ class Personal(Veiled, frozen=True, array_like=True):
 
     id: str
     to: str
-    provider: str
-    shape: int = 60
+    shape: int
+    provider: str = ""
     extra: bytes = b""
     locale: str = ""
     channel_description: str = ""

@@ -461,7 +461,7 @@ def event_and_signature() -> tuple[bytes, dict[str, str]]:
         route="smtp",
         reason="",
     )
-    body = event_body("shop", meta, Personal("user-123", "anna@home.example", "smtp")).encode()
+    body = event_body("shop", meta, Personal("user-123", "anna@home.example", 60, "smtp")).encode()
     now = datetime.now(UTC)
     headers = {
         "webhook-id": "evt_1",

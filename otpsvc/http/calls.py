@@ -87,7 +87,8 @@ async def _status(asked: Asked, *, consume: bool) -> View:
 async def resend(asked: Asked) -> View:
     """Send the code again. Raises: BadRequest, NotFound, Limited, Busy."""
     client_ip = read_client_ip(asked.fields.get("client_ip", ""))
-    return await asked.verifier.resend(asked.tenant, asked.id, client_ip=client_ip)
+    op = _operation(asked) if asked.key else b""
+    return await asked.verifier.resend(asked.tenant, asked.id, client_ip=client_ip, op=op)
 
 
 async def read(asked: Asked) -> View:

@@ -1,7 +1,6 @@
 """How answers look: otpgateway's envelope with a stable `code`, or RFC 9457 for those who ask for it.
 
-Every answer of the API carries the same headers; what is not for this request's caller
-alone (nothing is) would be the exception.
+Every answer carries the same headers: its id in the log, and that nobody may keep it.
 """
 
 from __future__ import annotations

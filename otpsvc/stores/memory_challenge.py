@@ -124,9 +124,14 @@ class Parcel:
         )  # fmt: skip
 
 
-def hold(held: Challenge | Parcel, *, now: float, lease: int) -> None:
-    """A worker takes a message; one that another worker left is in doubt."""
+def doubt(held: Challenge | Parcel) -> None:
+    """One that another worker left: the far end may have it, even when its time is over."""
     if held.mstate == SENDING:
         held.uncertain = min(held.uncertain + 1, 255)
+
+
+def hold(held: Challenge | Parcel, *, now: float, lease: int) -> None:
+    """A worker takes a message."""
+    doubt(held)
     held.mstate, held.tries = SENDING, min(held.tries + 1, 255)
     held.fence, held.due = held.fence % 65535 + 1, now + lease

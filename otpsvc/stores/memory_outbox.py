@@ -16,6 +16,7 @@ from otpsvc.stores.memory_challenge import (
     STATES,
     Challenge,
     Parcel,
+    doubt,
     hold,
 )
 from otpsvc.stores.memory_space import DAY, HOUR, Space
@@ -81,14 +82,15 @@ class Outbox:
         space, c = self._space, self._space.challenge(n)
         if c is None or not self._waits(c) or not c.waits_for_code:
             return None
+        if c.epoch == space.epoch and space.now < c.deadline:
+            return c
+        doubt(c)
+        self._ended += 1
         if c.epoch != space.epoch:
             c.mstate, c.reason, c.body = FAILED, "store_restarted", b""
             space.end(n, c)
-        elif space.now >= c.deadline:
-            c.mstate, c.reason, c.body = EXPIRED, "deadline", b""
         else:
-            return c
-        self._ended += 1
+            c.mstate, c.reason, c.body = EXPIRED, "deadline", b""
         space.keep(n, c)
         return None
 
@@ -99,6 +101,7 @@ class Outbox:
         if space.now < parcel.deadline:
             return parcel
         self._ended += 1
+        doubt(parcel)
         parcel.mstate, parcel.reason, parcel.body = EXPIRED, "deadline", b""
         space.keep_parcel(n, parcel)
         return None

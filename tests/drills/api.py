@@ -85,9 +85,9 @@ class Api:
         self.answers.append(answer)
         return answer
 
-    async def is_well(self) -> bool:
+    async def is_well(self, path: str = "/api/health") -> bool:
         try:
-            return (await self.ask("GET", "/api/health", tenant="")).status == 200
+            return (await self.ask("GET", path, tenant="")).status == 200
         except (ClientError, OSError):
             return False
 

@@ -95,7 +95,7 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
         self.admin = Api(str(folder / f"{name}.admin"))
         self.api = Api(str(folder / f"{name}.api"))
-        self._probe = self.admin if only == "delivery" else self.api
+        self._delivers_only = only == "delivery"
 
     @property
     def pid(self) -> int:
@@ -126,7 +126,9 @@ class Service:
 
     async def _ready(self) -> None:
         until = time.monotonic() + START
-        while not await self._probe.is_well():
+        # Not the operator's health: it asks every channel, which leaves lines open.
+        api, path = (self.admin, "/metrics") if self._delivers_only else (self.api, "/api/health")
+        while not await api.is_well(path):
             assert self._process is not None
             assert self._process.poll() is None, self.log
             assert time.monotonic() < until, self.log

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -137,7 +136,7 @@ async def test_a_time_limit_before_the_mail_was_written_is_no_doubt(
     # A kept line would pass the greeting.
     mailer.drop_lines()
     await api.put(id)
-    await mailer.arrived.wait()
+    await eventually(mailer.arrived.is_set)
     waiting = await api.settled(id, but=("sending",))
     assert waiting["message"]["state"] == "queued"
     assert waiting["message"]["uncertain"] == 0

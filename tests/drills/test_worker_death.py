@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
@@ -35,10 +34,10 @@ async def test_a_dead_workers_messages_are_taken_over(enter: Enter, new_place: N
     mailer.misdeed = "hangs_at_connect"
     await api.put("before-the-send", provider="before")
     await api.put("during-the-send", provider="during")
-    await asyncio.gather(mailer.arrived.wait(), during.arrived.wait())
+    await eventually(lambda: mailer.arrived.is_set() and during.arrived.is_set())
     # Its deadline comes before the lease of a dead worker ends.
     await api.put("short-of-time", provider="short", ttl="4")
-    await short.arrived.wait()
+    await eventually(short.arrived.is_set)
     await _stopped_before_it_reads_the_answer(worker, api, after)
 
     mailer.misdeed = ""
@@ -79,7 +78,7 @@ async def test_a_whole_service_killed_while_it_sends(enter: Enter, new_place: Ne
     place = await new_place(tenant("shop"), webhook("mail", hook.url))
     first = await place.serve()
     await first.api.put("in-one-process")
-    await hook.arrived.wait()
+    await eventually(hook.arrived.is_set)
     first.kill()
 
     second = await place.serve()

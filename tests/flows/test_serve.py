@@ -18,7 +18,7 @@ import trustme
 
 from tests.far_ends.http_server import HttpServer
 from tests.far_ends.valkey import free_port
-from tests.flows.serving_rig import ROOT, Served, check, create, is_alive, until
+from tests.flows.serving_rig import ROOT, SECRET, Served, check, create, is_alive, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -97,6 +97,14 @@ async def test_a_second_sigterm_does_not_wait(tmp_path: Path) -> None:
         async with served, served.client() as http:
             await create(http, provider="hook")
             await asyncio.wait_for(far.arrived.wait(), 10)
+            # A request whose body never ends, and a message whose far end never answers.
+            _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+            auth = aiohttp.encode_basic_auth("shop", SECRET).encode()
+            writer.write(b"POST /api/otp/user-0001 HTTP/1.1\r\nhost: otp\r\ncontent-length: 50\r\n")
+            writer.write(
+                b"content-type: application/x-www-form-urlencoded\r\nauthorization: " + auth + b"\r\n\r\n"
+            )
+            await asyncio.sleep(0.2)
             served.signal(signal.SIGTERM)
             await served.until_said("stopping")
             await asyncio.sleep(0.5)
@@ -104,6 +112,7 @@ async def test_a_second_sigterm_does_not_wait(tmp_path: Path) -> None:
 
             served.signal(signal.SIGTERM)
             await asyncio.wait_for(served.ended(), 5)
+            writer.close()
 
 
 async def test_reload_under_constant_requests(tmp_path: Path) -> None:

@@ -36,6 +36,17 @@ async def test_create_check_status(door: Door) -> None:
     assert (status.status, status.json["data"]["closed"]) == (200, True)
 
 
+async def test_a_consuming_status_forgets(door: Door) -> None:
+    await door.put(otp="246810")
+    await door.check("246810")
+
+    first = await door.ask("DELETE", "/api/otp/user-123/status")
+
+    assert (first.status, first.json["data"]["closed"]) == (200, True)
+    assert (await door.ask("POST", "/api/otp/user-123/status", {})).code == "not_found"
+    assert (await door.ask("GET", "/api/otp/user-123")).status == 404
+
+
 async def test_a_generated_code_is_in_no_answer(door: Door) -> None:
     answers = [await door.put()]
     code = await code_of(door)

@@ -156,7 +156,7 @@ async def test_a_refused_create_over_a_void_one_tells_once(fenced: Place) -> Non
 
 
 async def test_guards_raw_messages_and_budgets_outlive_a_fenced_restart(fenced: Place) -> None:
-    """A raw message that came back may be sent twice, which its doubt says; never not at all."""
+    """A raw message that came back may be sent twice, never not at all."""
     await enqueue(fenced.store)
     await fenced.store.create(creation(n="one", sends=Rate(1, 600)))
     await fenced.store.reserve([("d:here", (Rate(1, 600),))])

@@ -6,8 +6,14 @@ local T, route, limit, lease = ARGV[4], ARGV[5], num(ARGV[6]), num(ARGV[7])
 local now, epoch = clock(KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 local taken, ended = {}, 0
 
+-- The worker that held it died: the far end may have the message, even when its time is over.
+local function doubt(r)
+  if r.mstate == SENDING and r.uncertain < 255 then r.uncertain = r.uncertain + 1 end
+end
+
 local function fail_challenge(key, n, r, state, reason, kind)
   ended = ended + 1
+  doubt(r)
   r.mstate, r.reason, r.body = state, reason, ''
   if kind and r.state == OPEN then
     r.state = kind == 'r' and VOID or FAILED
@@ -30,7 +36,7 @@ local function take_challenge(member, n)
     redis.call('ZREM', KEYS[1], member)
     return fail_challenge(key, n, r, M_EXPIRED, 'deadline', nil)
   end
-  if r.mstate == SENDING and r.uncertain < 255 then r.uncertain = r.uncertain + 1 end
+  doubt(r)
   r.mstate, r.tries = SENDING, math.min(r.tries + 1, 255)
   r.fence, r.due = r.fence % 65535 + 1, now + lease
   redis.call('ZADD', KEYS[1], r.due, member)
@@ -46,11 +52,12 @@ local function take_message(member, n)
   end
   if now >= m.deadline then
     redis.call('ZREM', KEYS[1], member)
+    doubt(m)
     m.mstate, m.reason, m.body = M_EXPIRED, 'deadline', ''
     ended = ended + 1
     return save_message(key, m, now, 86400000)
   end
-  if m.mstate == SENDING and m.uncertain < 255 then m.uncertain = m.uncertain + 1 end
+  doubt(m)
   m.mstate, m.tries = SENDING, math.min(m.tries + 1, 255)
   m.fence, m.due = m.fence % 65535 + 1, now + lease
   redis.call('ZADD', KEYS[1], m.due, member)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -100,7 +100,7 @@ class Service:
     async def _open(self) -> None:
         durable = await check_store(self._url, self.config)
         self.store = RedisStore(self._url, fenced=not durable)
-        self._stack.push_async_callback(self._close_store)
+        self._stack.push_async_callback(self.store.close)
         await check_keys(self.store, self._keyring)
         self._letters = Letters(
             self._keyring, self._tenants, self._letter_ways, root_url=self.config.app.root_url
@@ -174,13 +174,6 @@ class Service:
         for task in self._leaving:
             task.cancel()
         await asyncio.gather(*self._leaving, return_exceptions=True)
-
-    async def _close_store(self) -> None:
-        # On Python 3.11 `asyncio.wait_for`, which redis-py uses, may swallow a cancellation,
-        # and who cancelled waits for ever.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await self.store.close()
 
     async def _close_ways(self) -> None:
         await self._ways.close()
@@ -270,6 +263,8 @@ class Service:
         self._metrics.attempt(
             channel=news.channel, lane=news.lane, result=news.result, final=news.final, seconds=news.seconds
         )
+        if news.bug is not None:
+            _log.error("a channel broke", channel=news.channel, exc_info=news.bug)
         say = _log.info if news.result == "sent" else _log.warning
         say(
             "message",

@@ -29,6 +29,8 @@ LEASE: Final = 5000
 #: Seconds between two signs of life, and between two looks at every queue.
 BEAT: Final = 1.5
 POLL: Final = 1.0
+#: Seconds in which a step of the store has been answered or given up.
+STORE_PATIENCE: Final = 1.5
 
 
 class Compose(Protocol):
@@ -70,6 +72,8 @@ class News(Struct, frozen=True):
     reason: str
     final: str
     seconds: float
+    #: What a channel raised that no channel may raise.
+    bug: Exception | None = None
 
 
 class Ended(Struct, frozen=True):
@@ -87,6 +91,7 @@ class Outcome(Struct, frozen=True):
     result: Result
     reason: str = ""
     retry_after: float | None = None
+    bug: Exception | None = None
 
 
 class Courier:
@@ -130,6 +135,11 @@ class Courier:
     async def stop(self, grace: float = 10.0) -> None:
         """Claim no more and wait `grace` seconds for what is on its way; its lease frees the rest."""
         self._open = False
+        for pending in self._pending.values():
+            pending.rouse()
+        # What a claim is about to bring is sent: a loop is not cut off in its middle.
+        if self._loops:
+            await asyncio.wait(self._loops, timeout=STORE_PATIENCE)
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -169,7 +179,7 @@ class Courier:
 
     async def _serve(self, pending: Pending) -> None:
         next_poll = 0.0
-        while True:
+        while self._open:
             # Marks may never end under load: the look at every queue has its own clock.
             if time.monotonic() >= next_poll:
                 pending.add_some(self._tenants())
@@ -182,6 +192,8 @@ class Courier:
 
     async def _claim_due(self, pending: Pending) -> None:
         for lane, tenant in pending.pop_due():
+            if not self._open:
+                return
             limit = pending.room(tenant, lane)
             if limit <= 0:
                 pending.hold(tenant, lane)
@@ -226,6 +238,7 @@ class Courier:
                 reason=outcome.reason,
                 final=step.state.value if step.state else "",
                 seconds=time.monotonic() - began,
+                bug=outcome.bug,
             )
         )
         await self._record(claimed, step)
@@ -281,7 +294,7 @@ class Courier:
         except RequestError:
             return Outcome("refused", "its text cannot be rendered")
         except Exception as error:  # noqa: BLE001 - a bug of a channel must not stop the others
-            return Outcome("unavailable", f"bug: {type(error).__name__}")
+            return Outcome("unavailable", f"bug: {type(error).__name__}", bug=error)
         finally:
             beats.stop()
         return Outcome("sent")

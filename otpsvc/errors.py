@@ -28,8 +28,6 @@ Messages are for people and hold no code, text or full address.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 
 class OtpsvcError(Exception):
     """The root of the tree."""
@@ -66,7 +64,7 @@ class RequestError(OtpsvcError):
         *,
         code: str = "",
         field: str = "",
-        data: Mapping[str, object] | None = None,
+        data: object = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -133,7 +131,7 @@ class Limited(RequestError):
         *,
         retry_after: int,
         code: str = "",
-        data: Mapping[str, object] | None = None,
+        data: object = None,
     ) -> None:
         super().__init__(message, code=code, data=data)
         self.retry_after = max(1, retry_after)

@@ -71,6 +71,10 @@ class Pending:
         if self._gap and wait > 0:
             await asyncio.sleep(wait)
 
+    def rouse(self) -> None:
+        """End the wait of `until_due`, though nothing is due."""
+        self._woken.set()
+
     def pop_due(self) -> list[tuple[Lane, str]]:
         """The marks, codes first; they are forgotten."""
         self._woken.clear()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from otpsvc.challenge import Record, State
 from otpsvc.errors import BadRequest, CheckRefused, KeyReused, Limited, NotFound, RequestError, StillRunning
 from otpsvc.store import Answer
@@ -57,23 +55,22 @@ def guard_refusal(name: str, wait: float) -> Limited:
 
 def check_refusal(answer: Answer, view: View) -> RequestError:
     """CheckRefused or Limited; every one carries the record's fields in one shape."""
-    data = msgspec.structs.asdict(view)
     wait = seconds(answer.wait)
     if answer.outcome == "budget":
         return Limited(
             f"Too many wrong codes for this address. Retry after {wait} seconds.",
             retry_after=wait,
             code="check_limit",
-            data=data,
+            data=view,
         )
     if answer.outcome == "wrong":
-        return CheckRefused("Incorrect OTP", code="wrong_code", data=data)
+        return CheckRefused("Incorrect OTP", code="wrong_code", data=view)
     if answer.outcome == "locked":
         words = f"Too many attempts. Please retry after {wait} seconds."
-        return CheckRefused(words, code="locked", data=data)
+        return CheckRefused(words, code="locked", data=view)
     if answer.outcome == "closed" and answer.record is not None and answer.record.state == State.VERIFIED:
-        return CheckRefused("the OTP was used already", code="closed", data=data)
-    return CheckRefused("the OTP does not exist", code="not_found", data=data)
+        return CheckRefused("the OTP was used already", code="closed", data=view)
+    return CheckRefused("the OTP does not exist", code="not_found", data=view)
 
 
 def _waits(record: Record | None, wait: int) -> dict[str, object]:

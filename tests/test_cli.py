@@ -74,7 +74,7 @@ def test_each_command_explains_itself(words: list[str]) -> None:
 
 
 def test_the_version() -> None:
-    assert run("--version").output == f"otpsvc, version {__version__}\n"
+    assert run("--version").output == f"otpsvc {__version__}\n"
 
 
 def test_help_needs_no_heavy_package() -> None:

@@ -17,7 +17,7 @@ __all__ = ["main"]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="otpsvc")
+@click.version_option(__version__, prog_name="otpsvc", message="%(prog)s %(version)s")
 def main() -> None:
     """Verify that an address belongs to a user: make a code, send it, check it once."""
 

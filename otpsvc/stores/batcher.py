@@ -34,6 +34,7 @@ from otpsvc.stores.wire import (
     Script,
     StoreError,
     Wire,
+    ended,
 )
 
 __all__ = ["RUN_ID", "Arg", "Batcher", "ErrorReply", "Listener", "Script", "StoreError"]
@@ -265,8 +266,7 @@ class Batcher:
         """Hang up; whoever still waits gets StoreUnavailable. Safe to call twice."""
         self._closed = True
         if self._connecting:
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
+            await ended(self._connecting)
         wire = self._wire
         if wire:
             self._drop(wire, _CLOSED)

@@ -10,6 +10,7 @@ from typing import Final
 
 from otpsvc.errors import StoreUnavailable
 from otpsvc.stores.connection import Connector
+from otpsvc.stores.wire import ended
 
 #: Seconds without a word after which the connection is tested, and after as many again given up.
 QUIET: Final = 5.0
@@ -44,8 +45,7 @@ class Listener:
         """Stop listening; safe to call twice."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+            await ended(task)
 
     async def _run(self) -> None:
         while True:

@@ -142,7 +142,8 @@ class Outbox:
                 return None
         else:
             held = self._space.parcel(claimed.n)
-        if held is None or held.fence != claimed.fence or held.mstate != SENDING:
+        # One that ended on its way (closed, too late) still hears what the far end said in the end.
+        if held is None or held.fence != claimed.fence or held.mstate not in (SENDING, EXPIRED):
             return None
         # A doubt is kept even when the challenge was closed in the meantime.
         held.uncertain = min(held.uncertain + uncertain, 255)

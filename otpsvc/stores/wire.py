@@ -48,6 +48,17 @@ RUN_ID: Final = RunId()
 Arg = bytes | str | int | RunId
 
 
+async def ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended.
+
+    Once is not always enough: on Python 3.11 `asyncio.wait_for`, which redis-py uses, may
+    swallow a cancellation that comes together with its result.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.05)
+
+
 class StoreError(StoreUnavailable):
     """The store refused a command of ours: a bug or a wrong set-up. Holds no argument.
 

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from tests.bench import processes
+from tests.bench.table import Results, aims, written
 
 pytestmark = pytest.mark.skipif(not processes.available(), reason="needs /proc as Linux has it")
 
 
-def bench(*arguments: str) -> str:
-    command = [sys.executable, "-m", "tests.bench", "--quick", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=110).stdout
+def bench(*arguments: str) -> Results:
+    command = [sys.executable, "-m", "tests.bench", "--quick", "--json", *arguments]
+    said = subprocess.run(command, check=True, capture_output=True, timeout=110).stdout
+    return msgspec.convert(msgspec.json.decode(said)["results"], Results)
 
 
 def test_every_row_is_printed() -> None:
-    said = json.loads(bench("--json"))
+    results = bench()
 
-    rows = {(row["route"], row["hash"], row["workers"]) for row in said["results"]["rows"]}
     routes = ("create", "create-alone", "wrong", "right", "status", "status-open")
-    assert rows == {
+    assert {(row.route, row.hash, row.workers) for row in results.rows} == {
         (route, hash, workers)
         for route in routes
         for hash in ("hmac-sha256", "argon2id")
         for workers in (1, 2)
     }
-    assert all(row["rate"] > 0 and "besides" not in row["note"] for row in said["results"]["rows"])
-    # Nine aims of figures, two for each of four routes, and two figures of the second service.
-    assert len(said["aims"]) == 2 * 4 + 6 + 2
-
-
-def test_tables_are_written_for_people() -> None:
-    said = bench("--only", "status", "--workers", "1")
-
-    assert "x yardstick" in said
-    assert "status, yardsticks" in said
+    assert all(row.rate > 0 and "besides" not in row.note for row in results.rows)
+    # Two for each of four routes, six of figures, and two of the second service.
+    assert len(aims(results)) == 2 * 4 + 6 + 2
+    text = written(results)
+    assert all(figure.name in text for figure in results.figures)
+    assert "status-open, yardsticks" in text

@@ -23,11 +23,12 @@ SIGNING: Final = "whsec_" + base64.b64encode(b"drill" * 6).decode()
 
 
 class Hook(HttpServer):
-    """Does the misdeeds of `plan` in turn, one a request, and `misdeed` after them."""
+    """Does the misdeeds of `plan` in turn, one a request, and `always` after them."""
 
-    def __init__(self, *plan: HttpMisdeed, retry_after: int = 2) -> None:
+    def __init__(self, *plan: HttpMisdeed, always: HttpMisdeed = "", retry_after: int = 2) -> None:
         super().__init__()
         self.plan = list(plan)
+        self.always: HttpMisdeed = always
         self.retry_after = retry_after
         #: When each post came, by the monotonic clock.
         self.times: list[float] = []
@@ -35,18 +36,12 @@ class Hook(HttpServer):
         self.on_post: Callable[[Post], None] = lambda _post: None
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        usual = self.misdeed
         body = await request.read()
         self.times.append(time.monotonic())
         self.on_post(Post(request.method, request.path, request.headers, body))
-        # From here to the choice of the misdeed nothing waits: the body was read.
-        self.misdeed = self.plan.pop(0) if self.plan else usual
-        try:
-            answering = asyncio.ensure_future(super()._handle(request))
-            await asyncio.sleep(0)
-        finally:
-            self.misdeed = usual
-        answer = await answering
+        # Nothing waits from here to where it is looked at: the body was read.
+        self.misdeed = self.plan.pop(0) if self.plan else self.always
+        answer = await super()._handle(request)
         if answer.status == 429:
             answer.headers["Retry-After"] = str(self.retry_after)
         return answer

@@ -19,6 +19,8 @@ from tests.far_ends.valkey import free_port
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 GOOD = b"provider=mail&to=anna@home.example&otp=135790"
+#: How messages call a field, where not by its name.
+WORDS = {"to": "", "id": "ID"}
 
 
 class Bad(NamedTuple):
@@ -81,7 +83,7 @@ BAD = (
     Bad("broken JSON", "broken_json", b'{"provider": "mail", ', "", kind=JSON),
     Bad("JSON that is no object", "broken_json", b'["provider", "mail"]', "", kind=JSON),
     Bad("JSON too deep", "broken_json", b'{"extra": ' + b"[" * 30_000, "", kind=JSON),
-    Bad("JSON with half a character", "bad_encoding", b'{"provider": "mail", "to": "\\ud800"}', kind=JSON),
+    Bad("JSON with half a character", "broken_json", b'{"provider": "mail", "to": "\\ud800"}', kind=JSON),
     Bad("JSON with a list for a text", "invalid_parameter", b'{"provider": ["mail"]}', "provider", kind=JSON),
     Bad("wrong content type", "content_type", GOOD, kind="text/plain"),
     Bad("no content type", "content_type", GOOD, kind="x"),
@@ -117,7 +119,9 @@ async def rig(store: Store) -> AsyncIterator[Rig]:
         )
         async with Place(*config, store=store.url) as place:
             service = await place.serve(listen=f"127.0.0.1:{free_port()}")
-            made = await service.api.put("user-123", to="anna@home.example", otp="135790", client_ip="192.0.2.1")
+            made = await service.api.put(
+                "user-123", to="anna@home.example", otp="135790", client_ip="192.0.2.1"
+            )
             assert made.status == 200
             await eventually(lambda: mailer.mails)
             await service.api.settled("user-123")
@@ -133,7 +137,7 @@ async def test_refused_by_name_and_nothing_is_stored_sent_or_counted(rig: Rig, b
         assert (answer.status, answer.code) == (400, bad.code)
         assert answer.body["status"] == "error"
         assert answer.body.get("field", "") == bad.field
-        assert not bad.field or bad.field in answer.body["message"].lower() or bad.field in ("to", "id", "provider")
+        assert WORDS.get(bad.field, bad.field) in answer.body["message"]
     assert rig.kept() == before
     assert (len(rig.mailer.mails), len(rig.hook.posts)) == (1, 0)
 
@@ -174,10 +178,10 @@ async def test_who_is_not_known_gets_one_401(rig: Rig) -> None:
     assert rig.kept() == before
 
 
-async def test_a_stranger_learns_no_tenant_from_the_time(store: Store) -> None:
+async def test_a_stranger_learns_no_tenant_from_the_time() -> None:
     """Where any secret is slow, every wrong one takes that long, and an unknown name too."""
     config = (tenant("slow", secret=[], secret_hash=hash_chosen("slow-secret")), tenant("fast"))
-    async with Place(*config, smtp("mail", 9), store=store.url) as place:
+    async with Place(*config, smtp("mail", 9)) as place:
         api = (await place.serve()).api
         seconds: dict[str, list[float]] = {"slow": [], "fast": [], "mallory": []}
         for _ in range(7):

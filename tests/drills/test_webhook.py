@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -44,7 +45,7 @@ def service(running: Service, hook: Hook, spare: Hook) -> Service:
         far.plan.clear()
         far.posts.clear()
         far.times.clear()
-        far.misdeed = ""
+        far.always = ""
     hook.release.clear()
     hook.arrived.clear()
     return running
@@ -126,7 +127,7 @@ async def test_a_refusal_goes_to_the_next_of_the_route(
     service: Service, hook: Hook, spare: Hook, misdeed: Misdeed
 ) -> None:
     id = f"route-{misdeed}"
-    hook.misdeed = misdeed
+    hook.always = misdeed
     await service.api.put(id, provider="both")
     message = (await service.api.settled(id))["message"]
 
@@ -141,7 +142,7 @@ async def test_a_refusal_goes_to_the_next_of_the_route(
 async def test_unavailable_goes_to_the_next_of_the_route_after_its_retries(
     service: Service, hook: Hook, spare: Hook
 ) -> None:
-    hook.misdeed = "answers_500"
+    hook.always = "answers_500"
     await service.api.put("route-later", provider="both")
 
     assert (await service.api.settled("route-later"))["message"]["state"] == "sent"
@@ -149,8 +150,10 @@ async def test_unavailable_goes_to_the_next_of_the_route_after_its_retries(
     assert len(spare.posts) == 1
 
 
-async def test_a_doubt_does_not_go_to_the_next_of_the_route(service: Service, hook: Hook, spare: Hook) -> None:
-    hook.misdeed = "closes_after_body"
+async def test_a_doubt_does_not_go_to_the_next_of_the_route(
+    service: Service, hook: Hook, spare: Hook
+) -> None:
+    hook.always = "closes_after_body"
     await service.api.put("route-doubt", provider="both")
     message = (await service.api.settled("route-doubt"))["message"]
 
@@ -160,7 +163,7 @@ async def test_a_doubt_does_not_go_to_the_next_of_the_route(service: Service, ho
 
 
 async def test_a_redirect_is_a_refusal(service: Service, hook: Hook) -> None:
-    hook.misdeed = "redirects"
+    hook.always = "redirects"
     await service.api.put("redirected", provider="hook")
     record = await service.api.settled("redirected")
 
@@ -170,9 +173,22 @@ async def test_a_redirect_is_a_refusal(service: Service, hook: Hook) -> None:
 
 
 async def test_a_webhook_that_hangs_delays_no_other(service: Service, hook: Hook, spare: Hook) -> None:
-    hook.misdeed = "hangs"
+    hook.always = "hangs"
     for n in range(40):
         await service.api.put(f"stuck-{n}", provider="hook", ttl="3")
     await service.api.put("quick-1", provider="spare")
 
     await eventually(lambda: spare.posts, 1.5)
+
+
+async def test_a_code_typed_before_its_slow_far_end_answered(service: Service, spare: Hook) -> None:
+    spare.plan = ["hangs"]
+    await service.api.put("early-bird", provider="spare", otp="135790")
+    await eventually(lambda: spare.posts)
+    assert (await service.api.check("early-bird", "135790")).status == 200
+    # Its worker gives a sign of life meanwhile, and learns that the message is over.
+    await asyncio.sleep(2)
+    spare.release.set()
+
+    message = (await service.api.settled("early-bird", but=("sending", "expired")))["message"]
+    assert message == {"state": "sent", "tries": 1, "uncertain": 0, "reason": ""}

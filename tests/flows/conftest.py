@@ -46,10 +46,11 @@ async def new_node(server: ValkeyServer, entry: KeyEntry, index: bytes) -> Async
             entries: tuple[KeyEntry, ...] = (),
             routes: dict[str, tuple[str, ...]] | None = None,
             url: str = "",
+            fenced: bool = False,
             waiting: int = 256,
             **outlets: Outlet,
         ) -> Node:
-            store = RedisStore(url or server.url, fenced=False)
+            store = RedisStore(url or server.url, fenced=fenced)
             node = Node(
                 store,
                 Keyring(index, entries or (entry,)),

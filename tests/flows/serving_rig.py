@@ -49,6 +49,8 @@ class Served:
     def __init__(self, folder: Path, *args: str, store: str = "", app: str = "", more: str = "") -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
+        self.tmp = folder / "tmp"
+        self.tmp.mkdir(exist_ok=True)
         self.port, self.admin = free_port(), free_port()
         self._args = args
         self._said = {"store": store, "app": app, "more": more}
@@ -82,7 +84,7 @@ class Served:
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **environ},
+                env={**os.environ, "TMPDIR": str(self.tmp), **environ},
                 start_new_session=True,
             )
         return self

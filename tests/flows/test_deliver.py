@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from typing import Any
 
 import pytest
 
 from otpsvc.address import ANY
+from otpsvc.deliver import News
 from otpsvc.errors import CheckRefused, NotFound
 from otpsvc.message import MessageState
-from otpsvc.stores.redis import RedisStore
+from otpsvc.store import Batch
 from tests.far_ends.valkey import ValkeyServer
 from tests.flows.conftest import NewNode
 from tests.flows.rig import Outlet, eventually, tenant, wrong
@@ -198,6 +200,43 @@ async def test_a_stale_worker_has_no_say(new_node: NewNode) -> None:
     assert (view.message.state, len(mail.tried)) == ("sent", 1)
 
 
+async def test_a_stop_sends_what_a_claim_brings(new_node: NewNode) -> None:
+    mail = Outlet()
+    node = await new_node(mail=mail, start=False)
+    await node.create()
+    claim, claimed, go_on = node.store.claim, asyncio.Event(), asyncio.Event()
+
+    async def slow_claim(*args: Any, **more: Any) -> Batch:
+        batch = await claim(*args, **more)
+        if batch.taken:
+            claimed.set()
+            await go_on.wait()
+        return batch
+
+    node.store.claim = slow_claim  # type: ignore[method-assign]
+    node.courier.start()
+    await claimed.wait()
+    stopping = asyncio.create_task(node.courier.stop(1))
+    await asyncio.sleep(0.05)
+    go_on.set()
+    await stopping
+    view = await node.read()
+
+    assert (view.message.state, view.message.uncertain, len(mail.taken)) == ("sent", 0, 1)
+
+
+async def test_a_channel_that_breaks_is_told(new_node: NewNode) -> None:
+    mail = Outlet()
+    node = await new_node(mail=mail)
+    mail.misbehaves(ValueError("bug"), times=1)
+
+    await node.create()
+    view = await node.settled()
+
+    assert view.message.state == MessageState.SENT
+    assert [type(news.bug) for news in node.news if isinstance(news, News)] == [ValueError, type(None)]
+
+
 async def test_a_slow_send_keeps_its_lease(new_node: NewNode) -> None:
     mail = Outlet()
     one, two = await new_node(mail=mail), await new_node(mail=mail)
@@ -297,9 +336,9 @@ async def test_the_store_comes_back_in_mid_stream(server: ValkeyServer, new_node
 async def test_a_restart_of_a_store_that_may_lose_writes_voids(new_node: NewNode) -> None:
     with ValkeyServer(persistence="everysec") as unsafe:
         mail, callback = Outlet(), Outlet(ANY)
-        node = await new_node(tenant(**CALLBACK), mail=mail, callback=callback, start=False)
-        await node.store.close()  # type: ignore[attr-defined]
-        node.store = node.courier.store = node.verifier.store = RedisStore(unsafe.url, fenced=True)
+        node = await new_node(
+            tenant(**CALLBACK), mail=mail, callback=callback, start=False, url=unsafe.url, fenced=True
+        )
         await node.create()
         unsafe.kill()
         unsafe.start()
@@ -319,4 +358,3 @@ async def test_a_restart_of_a_store_that_may_lose_writes_voids(new_node: NewNode
         with pytest.raises(NotFound):
             await node.status()
         await node.courier.stop(grace=0.1)
-        await node.store.close()

@@ -186,7 +186,7 @@ async def test_sends_are_counted_apart_and_exactly(new_node: NewNode) -> None:
         await node.create()
 
     assert refused.value.code == "sends_exhausted"
-    assert refused.value.data is not None
+    assert isinstance(refused.value.data, dict)
     assert set(refused.value.data) == {"ttl_seconds", "attempts", "max_attempts"}
 
 

@@ -169,7 +169,7 @@ class Wire:
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._server._serve([self._socket]))
-        while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        while not self._server.started:
             await asyncio.sleep(0.005)
         return self
 

@@ -33,14 +33,14 @@ async def outcomes(*calls: Any) -> list[Any]:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait, without leaving out one turn of the event loop."""
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - most of these conditions have no event
+        while not condition():
             await asyncio.sleep(0)
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], *, within: float = 15) -> None:
     """Wait for something outside this process; `within` in seconds."""
     async with asyncio.timeout(within):
-        while not await condition():  # noqa: ASYNC110 - nobody tells us
+        while not await condition():
             await asyncio.sleep(0.01)
 
 

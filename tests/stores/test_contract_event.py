@@ -270,6 +270,17 @@ async def test_a_refused_create_under_an_expired_id_tells_once(place: Place) -> 
     assert await told(store) == []
 
 
+async def test_an_expiry_that_was_told_is_not_told_again_when_the_id_is_used(place: Place) -> None:
+    store = place.store
+    await store.create(creation(flags=CALLBACK))
+    place.advance(300)
+    assert await told(store) == ["x"]
+    place.advance(2 * 3600)
+    await store.create(creation(flags=CALLBACK))
+
+    assert await told(store) == []
+
+
 async def test_a_delivered_event_leaves_one_byte_for_an_hour(real: RedisPlace) -> None:
     await real.store.create(creation(flags=CALLBACK))
     await real.store.check(guess())

@@ -185,6 +185,19 @@ async def test_a_place_given_back_is_free(store: Store) -> None:
     assert await store.reserve(guards) == (0, -1)
 
 
+async def test_a_guard_keeps_its_end_when_a_place_is_given_back(place: Place) -> None:
+    guards = [(HERE_GUARD, (Rate(2, 60),))]
+    await place.store.reserve(guards)
+    place.advance(20)
+    await place.store.reserve(guards)
+    await place.store.unreserve([HERE_GUARD])
+
+    assert place.endless() == []
+    assert await place.store.reserve(guards) == (0, -1)
+    wait, _ = await place.store.reserve(guards)
+    assert 39_000 < wait <= 40_000
+
+
 async def test_a_guard_ends_with_its_widest_window(place: Place) -> None:
     guards = [(HERE_GUARD, (Rate(1, 60), Rate(2, 600)))]
     await place.store.reserve(guards)

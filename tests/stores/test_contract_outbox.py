@@ -254,7 +254,7 @@ async def test_whoever_listens_is_woken(place: Place) -> None:
     store, heard = place.store, asyncio.Queue[tuple[str, str, str]]()
     other = place.node()
     other.listen(lambda tenant, route, lane: heard.put_nowait((tenant, route, lane)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(3):
         # What is published before the listener is there is lost; that is allowed.
         while heard.empty():
             await enqueue(store, op().hex())
@@ -264,6 +264,6 @@ async def test_whoever_listens_is_woken(place: Place) -> None:
     while not heard.empty():
         heard.get_nowait()
     await store.create(creation())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(3):
         while await heard.get() != (SHOP, "mail", "otp"):
             pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from otpsvc.challenge import Flag, unpack_event
 from otpsvc.message import MessageState
 from otpsvc.store import Store
 from tests.stores.places import Place
@@ -18,11 +19,14 @@ from tests.stores.steps import (
     claim_batch,
     creation,
     enqueue,
+    events,
     finish,
     guess,
     later,
     op,
+    resend,
     state_of,
+    status,
     without_address,
 )
 
@@ -140,3 +144,63 @@ async def test_what_is_dead_makes_room_for_what_is_alive(place: Place) -> None:
 
     batch = await claim_batch(store, limit=3)
     assert ([claimed.n for claimed in batch.taken], batch.ended) == (["new"], 3)
+
+
+# --- holders of what is no more ----------------------------------------------
+
+
+async def test_a_resend_takes_the_message_from_its_holder(store: Store) -> None:
+    record = (await store.create(creation())).record
+    [one] = await claim(store)
+    assert record
+    await store.resend(resend(record.gen))
+
+    assert await finish(store, one) == "lost"
+    [two] = await claim(store)
+    assert await finish(store, two) == "ok"
+
+
+@pytest.mark.parametrize("how", ["expired", "consumed"])
+async def test_the_holder_of_an_older_record_has_no_say_in_a_newer_one(place: Place, how: str) -> None:
+    """The newer one counts its holders from one again."""
+    store = place.store
+    await store.create(creation(ttl=60_000))
+    [older] = await claim(store)
+    if how == "consumed":
+        await store.check(guess())
+        await status(store, consume=True)
+    else:
+        place.advance(60)
+    await store.create(creation())
+    [newer] = await claim(store)
+
+    assert older.fence == newer.fence
+    assert await finish(store, older, MessageState.FAILED) == "lost"
+    assert await later(store, older) == "lost"
+    assert await finish(store, newer) == "ok"
+
+
+async def test_a_failure_after_the_deadline_is_told_as_an_expiry_alone(place: Place) -> None:
+    store = place.store
+    await store.create(creation(flags=int(Flag.CALLBACK)))
+    [claimed] = await claim(store)
+    place.advance(300)
+    assert await finish(store, claimed, MessageState.FAILED) == "ok"
+
+    assert [unpack_event(event.message.meta).kind for event in await events(store) if event.message] == ["x"]
+
+
+@pytest.mark.parametrize("how", [*CLOSED, *CHANGED, "sent", "consumed"])
+async def test_nothing_stays_in_the_queue_of_what_has_ended(place: Place, how: str) -> None:
+    store = place.store
+    await store.create(creation(max_attempts=1))
+    [claimed] = await claim(store)
+    if how == "sent":
+        await finish(store, claimed)
+    elif how == "consumed":
+        await store.check(guess())
+        await status(store, consume=True)
+    else:
+        await change(place, how)
+
+    assert (await claim_batch(store)).next_due == -1

@@ -8,7 +8,10 @@ local ms, way, reason, state, doubt = num(ARGV[9]), num(ARGV[10]), ARGV[11], num
 local now, epoch = clock(KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 local challenge, n = string.sub(member, 1, 1) == 'c', string.sub(member, 2)
 local r = challenge and load_challenge(KEYS[1]) or (not challenge and load_message(KEYS[1])) or nil
-if not r or r.fence ~= fence or r.mstate ~= SENDING then return { 'lost', now, epoch } end
+-- One that ended on its way (closed, too late) still hears what the far end said in the end.
+if not r or r.fence ~= fence or (r.mstate ~= SENDING and r.mstate ~= M_EXPIRED) then
+  return { 'lost', now, epoch }
+end
 if challenge and r.gen ~= gen then return { 'lost', now, epoch } end
 
 local function save()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -20,6 +21,8 @@ from otpsvc.deliver import Courier, Ended, News
 from otpsvc.hashpool import Cost, HashPool
 from otpsvc.http import health
 from otpsvc.http.auth import Authenticator
+from otpsvc.http.client import read_trusted
+from otpsvc.http.hot import Front, Later
 from otpsvc.http.parts import Health, Parts, RequestLine
 from otpsvc.keyring import Keyring
 from otpsvc.letter import Letters
@@ -32,6 +35,8 @@ from otpsvc.ways import Outlet, Ways, callback_channel
 
 #: Seconds; less than the time for which systemd and others wait before they kill.
 GRACE: Final = 10.0
+#: Seconds after our start until what the first calls do not need is loaded.
+WARM: Final = 0.2
 
 _log = structlog.get_logger("otpsvc")
 
@@ -113,10 +118,10 @@ class Service:
         parts = self._parts(codes, logins)
         self.admin = health.build_admin(parts)
         if "api" in self._roles:
-            # Litestar takes a while to import, and who only delivers has no use for it.
-            from otpsvc.http import api
-
-            self.api = api.build(parts)
+            framed = Later(partial(_framed, parts))
+            self.api = Front(parts, read_trusted(parts.trusted_proxies), framed)
+            warming = asyncio.get_running_loop().call_later(WARM, framed.begin)
+            self._stack.callback(warming.cancel)
 
     async def _deliver(self) -> None:
         await self._ways.open()
@@ -278,6 +283,12 @@ class Service:
             final=news.final,
             ms=round(news.seconds * 1000, 2),
         )
+
+
+def _framed(parts: Parts) -> Any:
+    from otpsvc.http import api
+
+    return api.framed(parts)
 
 
 def _become(mapping: dict[str, Any], new: Mapping[str, Any]) -> None:

@@ -33,16 +33,20 @@ def build(parts: Parts) -> Any:
 
     ValueError names a proxy of `parts.trusted_proxies` that is no network.
     """
+    return Front(parts, read_trusted(parts.trusted_proxies), framed(parts))
+
+
+def framed(parts: Parts) -> Litestar:
+    """Litestar's part of it: every call in every form."""
     routes = [*_calls(), _health(parts), _hello(), Page(parts).route()]
     if parts.open_docs:
         routes.append(_docs(Docs(parts.root_url)))
-    inner = Litestar(
+    return Litestar(
         routes,
         openapi_config=None,
         logging_config=None,
         exception_handlers={Exception: _refuse},
     )
-    return Front(parts, read_trusted(parts.trusted_proxies), inner)
 
 
 def exchange_of(request: AnyRequest) -> Exchange:

@@ -7,6 +7,8 @@ other form of them, and everything else, goes on to Litestar. Both ways meet in
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from otpsvc.http.calls import CHECK, CREATE, STATUS, Call
@@ -62,6 +64,29 @@ class Front:
             await reply(scope, receive, watch)
         finally:
             exchange.log(scope.get("path_template", "?").replace(":str}", "}"), watch.status)
+
+
+class Later:
+    """An application that is made in a thread, at its first request or when `begin` is called.
+
+    Litestar takes a quarter of a second to import; the busiest calls need not wait for it.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._app: Any = None
+        self._making: asyncio.Future[Any] | None = None
+
+    def begin(self) -> asyncio.Future[Any]:
+        """Make it, if nobody has begun to."""
+        if self._making is None:
+            self._making = asyncio.get_running_loop().run_in_executor(None, self._make)
+        return self._making
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self._app is None:
+            self._app = await asyncio.shield(self.begin())
+        await self._app(scope, receive, send)
 
 
 class _Watch:

@@ -100,10 +100,9 @@ class MemoryStore:
             return worst, which
         for name, rates in guards:
             stamps = self._guards.get(name, now) or []
-            most, longest = max(rate.count for rate in rates), max(rate.window for rate in rates) * 1000
+            longest = max(rate.window for rate in rates) * 1000
             kept = [stamp for stamp in stamps if stamp > now - longest]
-            # At most as many as the widest window counts.
-            self._guards.put(name, [*kept, now][-most:], now + longest)
+            self._guards.put(name, [*kept, now], now + longest)
         return 0, -1
 
     async def unreserve(self, names: Sequence[str]) -> None:

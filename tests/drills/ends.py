@@ -1,4 +1,4 @@
-"""What the drills need of far ends beyond tests/far_ends: misdeeds in turn, signatures, a proxy with an aim."""
+"""Far ends for drills: misdeeds in turn, signatures, a proxy with an aim."""
 
 from __future__ import annotations
 

@@ -114,15 +114,18 @@ class Service:
         settings |= {name.upper(): value for name, value in app.items()}
         environ = {f"OTPSVC_APP__{name}": value for name, value in settings.items()}
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, (_ROOT, path)))
-        command = [sys.executable, "-m", "otpsvc", "serve", "--config", "config.toml", *self._arguments]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=self.folder, env=os.environ | environ, stdout=log, stderr=log
-            )
+        self._spawn(environ)
         if listen := app.get("listen"):
             self.api.url = f"http://{listen}"
             self.api.path = ""
         await self._ready()
+
+    def _spawn(self, environ: Mapping[str, str]) -> None:
+        command = [sys.executable, "-m", "otpsvc", "serve", "--config", "config.toml", *self._arguments]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self.folder, env={**os.environ, **environ}, stdout=log, stderr=log
+            )
 
     async def _ready(self) -> None:
         until = time.monotonic() + START
@@ -137,6 +140,10 @@ class Service:
     def pids(self) -> list[int]:
         """This process and all below it."""
         return list(_tree(self.pid))
+
+    def command_lines(self) -> list[bytes]:
+        """Of all of them."""
+        return [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in self.pids()]
 
     def pause(self) -> None:
         """SIGSTOP."""

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 
 def forms(value: str) -> Iterator[bytes]:
-    """As it is, quoted, in hex, in base64 at any place of a longer text; letter case is left to the search."""
+    """As it is, quoted, in hex, in base64 at any place of a longer text; the search folds letter case."""
     raw = value.encode()
     yield raw
     yield quote(value, safe="").encode()

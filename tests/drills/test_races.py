@@ -7,7 +7,7 @@ import statistics
 from collections import Counter
 from pathlib import Path
 
-from tests.drills.api import Api, Answer
+from tests.drills.api import Answer, Api
 from tests.drills.conftest import Enter, NewPlace
 from tests.drills.ends import Hook, eventually
 from tests.drills.place import table, tenant, webhook
@@ -78,7 +78,7 @@ async def test_a_full_hash_pool_burns_no_attempt_and_holds_up_no_status(
     flood = [asyncio.ensure_future(api.check("guessed", "246801", tenant="slow")) for _ in range(300)]
     await eventually(lambda: any(answer.status == 503 for answer in api.answers))
     guesses = [asyncio.ensure_future(api.check("patient", "246801", tenant="slow")) for _ in range(30)]
-    reads = []
+    reads: list[Answer] = []
     while len(reads) < 40:
         reads.append(await api.read("patient", tenant="slow"))
         reads.append(await api.status("patient", tenant="slow"))

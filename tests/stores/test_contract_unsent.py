@@ -149,15 +149,20 @@ async def test_what_is_dead_makes_room_for_what_is_alive(place: Place) -> None:
 # --- holders of what is no more ----------------------------------------------
 
 
-async def test_a_resend_takes_the_message_from_its_holder(store: Store) -> None:
+@pytest.mark.parametrize("lease", [0, LEASE])
+@pytest.mark.parametrize("how", ["create", "resend"])
+async def test_a_newer_send_takes_the_message_from_its_holder(store: Store, how: str, lease: int) -> None:
+    """Also when the newer one's caller holds it at once."""
     record = (await store.create(creation())).record
     [one] = await claim(store)
     assert record
-    await store.resend(resend(record.gen))
+    again = store.create(creation(lease=lease)) if how == "create" else None
+    await (again or store.resend(resend(record.gen, lease=lease)))
 
-    assert await finish(store, one) == "lost"
-    [two] = await claim(store)
-    assert await finish(store, two) == "ok"
+    assert await finish(store, one, MessageState.FAILED) == "lost"
+    newer = (await store.read(SHOP, N)).record
+    assert newer
+    assert newer.message_state == (MessageState.SENDING if lease else MessageState.QUEUED)
 
 
 @pytest.mark.parametrize("how", ["expired", "consumed"])
@@ -204,3 +209,33 @@ async def test_nothing_stays_in_the_queue_of_what_has_ended(place: Place, how: s
         await change(place, how)
 
     assert (await claim_batch(store)).next_due == -1
+
+
+@pytest.mark.parametrize("how", CLOSED)
+async def test_what_ended_on_its_way_still_hears_what_the_far_end_said(place: Place, how: str) -> None:
+    """The code was typed before the far end had answered: it was sent, not given up."""
+    store = place.store
+    await store.create(creation(max_attempts=1))
+    [one] = await claim(store)
+    await change(place, how)
+    assert await store.beat(one, lease=LEASE) == "ended"
+
+    assert await later(store, one) == "ended"
+    assert await finish(store, one) == "ok"
+    assert (await state_of(store))[0] == MessageState.SENT
+    assert await finish(store, one) == "lost"
+
+
+async def test_a_dead_workers_message_that_is_too_late_to_take_over_is_in_doubt(place: Place) -> None:
+    store = place.store
+    await store.create(creation(ttl=10_000))
+    await enqueue(store, ttl=10_000)
+    await claim(store)
+    await claim(store, "sms", "message")
+    place.advance(10)
+    assert (await claim_batch(store)).ended == (await claim_batch(store, "sms", "message")).ended == 1
+
+    assert await state_of(store) == (MessageState.EXPIRED, 1, 1, "deadline")
+    message = await store.message(SHOP, "m1")
+    assert message
+    assert (message.message_state, message.uncertain) == (MessageState.EXPIRED, 1)

@@ -14,8 +14,9 @@ from otpsvc.store import Creation, Once, Resend
 from otpsvc.tenant import PURPOSES, TTL_CAP, Tenant
 from otpsvc.view import Personal
 
-#: Numbers of address kinds in records; kinds of third parties count as 255.
+#: Numbers of address kinds in records; kinds of third parties count as 15.
 KINDS = {"": 0, "email": 1, "phone": 2, "any": 3}
+FOREIGN = 15
 
 
 class Maker:
@@ -68,7 +69,7 @@ class Maker:
             kid=keyring.active.kid,
             purpose=PURPOSES.index(request.purpose),
             flags=_flags(tenant, request, slow=slow, supplied=bool(supplied)),
-            kind=KINDS.get(kind, 255),
+            kind=_kind(kind, form),
             dest=dest,
             digest=digest,
             salt=salt,
@@ -131,6 +132,15 @@ class Maker:
             return keyed, b""
         salt = new_salt(self._cost)
         return await self._pool.run(slow_digest, keyed, salt), salt
+
+
+def _kind(kind: str, form: int) -> int:
+    """The kind of address and, in the upper half, the form of the code.
+
+    A create that would change either begins a new generation: the old code's digest is of the old form.
+    """
+    length, alphabet = divmod(form, 10)
+    return KINDS.get(kind, FOREIGN) + 16 * (2 * (length - 6) + alphabet)
 
 
 def _flags(tenant: Tenant, request: CreateRequest, *, slow: bool, supplied: bool) -> int:

@@ -6,6 +6,7 @@ Who cannot be admitted is told before anything is counted (SECURITY 24).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import struct
 from collections.abc import Callable
@@ -54,10 +55,18 @@ class HashPool:
         if self._inside >= self._most:
             raise HashPoolFull
         self._inside += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, work, *args)
-        finally:
-            self._inside -= 1
+        loop = asyncio.get_running_loop()
+        future = self._executor.submit(work, *args)
+        # The place is free when the thread is, also when nobody waits for it any more.
+        future.add_done_callback(lambda _: self._left(loop))
+        return await asyncio.wrap_future(future)
+
+    def _left(self, loop: asyncio.AbstractEventLoop) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(self._leave)
+
+    def _leave(self) -> None:
+        self._inside -= 1
 
     def close(self) -> None:
         """Let the running hashes end; drop those that wait."""

@@ -134,5 +134,5 @@ class Keyring:
         key = self.key(sealed[:4])
         try:
             return key.aead.decrypt(sealed[4:16], sealed[16:], lp(key.kid, *aad))
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # the latter: too short for a nonce
             raise KeyringError("a sealed value was changed, or moved from where it belongs") from None

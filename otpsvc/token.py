@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import struct
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from typing import Literal, NamedTuple
 
 from otpsvc.keyring import Keyring, lp
@@ -21,6 +21,8 @@ RECEIPT_LIFE = 60
 # Key id, expiry (Unix seconds), generation, operation (receipts; else zeros).
 _BODY = struct.Struct(">4sI16s8s")
 _MAC = 16
+#: Characters; longer ones are not even decoded.
+LONGEST = 80
 
 
 class Token(NamedTuple):
@@ -53,8 +55,10 @@ def read(keyring: Keyring, label: Label, of: Subject, token: str, *, now: float)
 
     `now` is Unix time in seconds.
     """
+    if len(token) > LONGEST:
+        return None
     try:
-        raw = urlsafe_b64decode(token + "=" * (-len(token) % 4)) if len(token) <= 80 else b""
+        raw = b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         kid, expires, gen, op = _BODY.unpack(raw[:-_MAC])
     except (ValueError, struct.error):
         return None

@@ -28,6 +28,8 @@ class WebhookConfig(ChannelConfig, frozen=True, kw_only=True, forbid_unknown_fie
     """`[channels.NAME]` with `type = "webhook"`."""
 
     url: str
+    #: As many as the connections: a gateway over HTTP takes many at a time.
+    concurrency: int = 100
     #: `whsec_…` (Standard Webhooks); signs every body.
     secret: str = ""
     secret_file: str = ""

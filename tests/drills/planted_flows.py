@@ -150,6 +150,8 @@ class Flows:
         await api.ask("PUT", f"/api/otp/{id}?to={to}%zz")
         await api.ask("PUT", f"/api/otp/{id}", data=f"to={to}&to={to}&otp={otp}".encode(), headers=FORM)
         await api.ask("PUT", f"/api/otp/{id}", data=f'{{"to": "{to}", "otp": {otp}'.encode())
+        for to in (fields["to"].replace("@", " at "), fields["to"] + "@home.example", "ä" + fields["to"]):
+            await api.put(id, provider="mail", **{**fields, "to": to})
         for name in fields:
             await api.put(id, **{**fields, name: fields[name] + "\r\n" + "x" * 5000})
         await api.ask("GET", f"/api/otp/{id}", secret=self.planted.plant("wrong-" + self.digits(9)))

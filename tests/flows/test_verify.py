@@ -148,6 +148,20 @@ async def test_a_resend_sends_the_same_code(new_node: NewNode) -> None:
     assert len({message.id for message in mail.taken}) == 3
 
 
+async def test_another_form_of_code_is_another_generation(new_node: NewNode) -> None:
+    mail = Outlet()
+    node = await new_node(mail=mail)
+    first = await node.create()
+    node.tenants["shop"] = with_codes(tenant(), length=8, alphabet="letters")
+
+    second = await node.create()
+    await code_of(mail, 1)
+
+    assert first.gen != second.gen
+    assert len(mail.taken[1].code) == 8
+    assert (await node.check(mail.taken[1].code)).closed
+
+
 async def test_a_repeated_resend_sends_once(new_node: NewNode) -> None:
     mail = Outlet()
     node = await new_node(mail=mail)

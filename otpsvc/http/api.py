@@ -10,11 +10,11 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from otpsvc.errors import BadRequest, StoreUnavailable
+from otpsvc.errors import BadRequest
 from otpsvc.http.calls import CALLS, Call
 from otpsvc.http.client import read_trusted
 from otpsvc.http.docs import PATHS, Docs
-from otpsvc.http.envelope import Reply, secured, success, unrouted
+from otpsvc.http.envelope import Reply, secured, unrouted
 from otpsvc.http.exchange import Exchange
 from otpsvc.http.fields import unquoted_segment
 from otpsvc.http.health import Pulse
@@ -79,12 +79,7 @@ def _health(parts: Parts) -> HTTPRouteHandler:
     pulse = Pulse(parts.verifier.store)
 
     async def health(request: AnyRequest) -> ASGIApp:
-        exchange = exchange_of(request)
-        try:
-            await pulse.check()
-        except StoreUnavailable as error:
-            return exchange.refuse(error)
-        return success("OK", exchange.id)
+        return await pulse.answer(exchange_of(request))
 
     return HTTPRouteHandler("/api/health", http_method="GET")(health)
 

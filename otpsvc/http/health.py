@@ -13,8 +13,8 @@ from otpsvc import __version__
 from otpsvc.channel import Channel
 from otpsvc.errors import ChannelError, StoreUnavailable
 from otpsvc.http.docs import Docs
-from otpsvc.http.envelope import Reply, encode, secured, unrouted
-from otpsvc.http.exchange import described
+from otpsvc.http.envelope import Reply, encode, secured, success, unrouted
+from otpsvc.http.exchange import Exchange, described
 from otpsvc.http.parts import ChannelHealth, Health, Parts
 from otpsvc.store import Store
 
@@ -45,6 +45,14 @@ class Pulse:
                 self._until = self._clock() + KEPT
         if not self._well:
             raise StoreUnavailable
+
+    async def answer(self, exchange: Exchange) -> Reply:
+        """The public yes or no."""
+        try:
+            await self.check()
+        except StoreUnavailable as error:
+            return exchange.refuse(error)
+        return success("OK", exchange.id)
 
 
 async def examine(

@@ -16,10 +16,12 @@ from otpsvc.http.client import Trusted
 from otpsvc.http.envelope import WHOLE, secured, unrouted
 from otpsvc.http.exchange import Exchange
 from otpsvc.http.fields import FORM
+from otpsvc.http.health import Pulse
 from otpsvc.http.parts import Parts
 
 _PREFIX: Final = b"/api/otp/"
 _STATUS: Final = b"/status"
+_HEALTH: Final = b"/api/health"
 
 
 class Front:
@@ -29,6 +31,7 @@ class Front:
         self._parts = parts
         self._trusted = trusted
         self._inner = inner
+        self._pulse = Pulse(parts.verifier.store)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -36,6 +39,11 @@ class Front:
             return
         exchange = Exchange(self._parts, self._trusted, scope)
         path = scope["raw_path"]
+        if path == _HEALTH and scope["method"] == "GET":
+            reply = await self._pulse.answer(exchange)
+            await reply(scope, receive, send)
+            exchange.log("/api/health", reply.status)
+            return
         found = _hot(scope["method"], path) if path.startswith(_PREFIX) and _plain(scope, exchange) else None
         if found is None:
             await self._pass_on(exchange, scope, receive, send)

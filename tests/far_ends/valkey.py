@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError
 from redis.retry import Retry
 
-from otpsvc.stores.embedded import LAUNCHER, find_server
+from otpsvc.stores.program import LAUNCHER, find_server
 
 Persistence = Literal["always", "everysec", "snapshots", "none"]
 _KEEPS: Final[dict[Persistence, str]] = {

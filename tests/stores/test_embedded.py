@@ -16,7 +16,8 @@ import pytest
 from otpsvc.errors import ConfigError, StoreUnavailable
 from otpsvc.stores.batcher import Batcher
 from otpsvc.stores.connection import Connector, check_durability
-from otpsvc.stores.embedded import PATH_MAX, EmbeddedStore, find_server
+from otpsvc.stores.embedded import PATH_MAX, EmbeddedStore
+from otpsvc.stores.program import find_server
 from tests.far_ends.valkey import programs
 from tests.stores.callers import eventually, until
 

@@ -39,7 +39,8 @@ REST: Final = 15.0
 
 # -P: the current folder must not be able to bring an `otpsvc` of its own.
 _LAUNCH: Final = (
-    "import sys; sys.path.append(sys.argv[1]); from otpsvc.worker import main; main(int(sys.argv[2]))"
+    "import sys; sys.path.append(sys.argv[1]); import otpsvc.logs; "
+    "from otpsvc.worker import main; main(int(sys.argv[2]))"
 )
 #: In front of every word of the parent.
 LENGTH: Final = struct.Struct(">I")

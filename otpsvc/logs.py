@@ -21,9 +21,18 @@ from types import TracebackType
 from typing import Any, Final, Literal, TextIO
 
 import msgspec
-import structlog
 
-from otpsvc.errors import Busy, OtpsvcError
+# structlog takes rich along where it is installed, for tracebacks that we never print
+# (they show variables). Without it a process starts a tenth of a second sooner and is 5 MB smaller.
+_HIDES_RICH: Final = "rich" not in sys.modules
+if _HIDES_RICH:
+    sys.modules["rich"] = None  # type: ignore[assignment]
+import structlog  # noqa: E402
+
+if _HIDES_RICH:
+    del sys.modules["rich"]
+
+from otpsvc.errors import Busy, OtpsvcError  # noqa: E402
 
 Style = Literal["json", "console"]
 Level = Literal["debug", "info", "warning", "error"]

@@ -37,7 +37,10 @@ def serve(
     SIGHUP reads the config and the certificate again; a broken config changes nothing.
     The first SIGTERM lets requests and messages end, a second one does not wait.
     """
-    from otpsvc import supervisor
+    from otpsvc import (
+        logs,  # noqa: F401 - before others import structlog
+        supervisor,
+    )
     from otpsvc.loading import Source, find
     from otpsvc.starting import BOTH
 

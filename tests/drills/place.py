@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from otpsvc.keyring import Keyring
 from tests.drills.api import Api
 
 #: Seconds to become ready, and to end after SIGTERM.
-START, STOP = 30.0, 5.0
+START, STOP = 30.0, 20.0
 _ROOT: Final = str(Path(otpsvc.__file__).parents[1])
 _LISTENERS: Final = 'listen = "unix:api"\nadmin_listen = "unix:admin"\nroot_url = "http://localhost:9000"\n'
 
@@ -67,7 +68,7 @@ class Place:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for service in self.services:
-            await service.stop()
+            await service.end()
             print(service.name, service.log[-4000:])
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -159,23 +160,24 @@ class Service:
         self._process.wait()
 
     async def stop(self) -> None:
-        """SIGTERM; what still lives after a while is killed."""
+        """SIGTERM, and wait for the end. The second says: do not wait for what is on its way."""
+        assert self._process is not None
+        self._process.terminate()
+        await asyncio.sleep(0.1)
+        self._process.terminate()
+        await asyncio.to_thread(self._process.wait, STOP)
+
+    async def end(self) -> None:
+        """Kill what still lives of it, its children too."""
         await self.api.close()
         await self.admin.close()
         if self._process is None or self._process.poll() is not None:
             return
-        self._process.send_signal(signal.SIGCONT)
-        pids = self.pids()
-        # The second says: do not wait for what is on its way.
-        self._process.terminate()
-        await asyncio.sleep(0.05)
-        self._process.terminate()
-        try:
-            await asyncio.to_thread(self._process.wait, STOP)
-        except subprocess.TimeoutExpired:
-            for pid in pids:
+        for pid in self.pids():
+            # The store of a killed service ends by itself.
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            self._process.wait()
+        self._process.wait()
 
 
 def _tree(pid: int) -> Iterator[int]:

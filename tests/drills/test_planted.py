@@ -18,8 +18,47 @@ from tests.drills.planted_flows import Flows, install
 from tests.drills.planted_left import Left
 from tests.far_ends.smtp_server import SmtpServer
 
+#: Of every text that is sent.
+MARKER: Final = "ZebraMarker"
 #: Refusals of a check carry the caller's own record.
 WITH_RECORD: Final = frozenset({"wrong_code", "locked", "closed", "not_found", "check_limit"})
+
+
+def _config(mailer: SmtpServer, hook: Hook, receiver: Hook) -> tuple[str, ...]:
+    texts = {
+        "text": f"{MARKER} {{{{ code }}}} for {{{{ to }}}}",
+        "subject": f"{MARKER} {{{{ code }}}}",
+        "sms": f"{MARKER} {{{{ code }}}}\n{{{{ id }}}}#{{{{ code }}}}",
+    }
+    return (
+        tenant("shop", callback_url=receiver.url, callback_secret=SIGNING),
+        table("tenants.shop.codes", length=10, max_sends=20) + table("tenants.shop.templates", **texts),
+        tenant("slow") + table("tenants.slow.codes", hash="argon2id", length=10),
+        tenant("plain"),
+        smtp("mail", mailer.port, timeout=2.0),
+        webhook("hook", hook.url, secret=SIGNING, timeout=2.0),
+        webhook("sms", hook.url, secret=SIGNING, address="phone"),
+        table("channels.quoting", type="quoting") + table("routes", both=["quoting", "hook"]),
+    )
+
+
+async def _flow(left: Left, mailer: SmtpServer, receiver: Hook) -> None:
+    flows, services = left.flows, left.place.services
+    for service in services:
+        await flows.usual(service.api)
+        await flows.stray(service.api, service)
+        await flows.failing(service.api)
+    left.keep()
+    await services[0].api.put("six-digits", tenant="plain", provider="hook", otp="482913")
+    for service in services:
+        await flows.store_errors(service.api, left.store)
+    await eventually(lambda: receiver.posts)
+    await left.collect()
+    # What is said while it ends counts too.
+    mailer.misdeed = "slow"
+    await flows.create(services[0].api, "mail")
+    for service in services:
+        await service.stop()
 
 
 @pytest.fixture(scope="module")
@@ -27,54 +66,22 @@ async def left(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Left]:
     """Two services at one store, which log for people and in JSON; then all that they left."""
     packages = tmp_path_factory.mktemp("packages")
     install(packages)
-    settings = ("rdbcompression no", "slowlog-log-slower-than 0", "slowlog-max-len 10000")
     planted = Planted()
-    marker = planted.plant("ZebraMarker")
-    with Store("always", *settings) as store:
+    for value in (MARKER, "shop-secret", "slow-secret"):
+        planted.plant(value)
+    with Store("always", "rdbcompression no", "slowlog-log-slower-than 0", "slowlog-max-len 10000") as store:
         async with (
             SmtpServer() as mailer,
             Hook() as hook,
             Hook() as receiver,
             AimedProxy(store.path) as proxy,
+            Place(*_config(mailer, hook, receiver), store=proxy.url) as place,
         ):
-            config = (
-                tenant("shop", callback_url=receiver.url, callback_secret=SIGNING),
-                table("tenants.shop.codes", length=10, max_sends=20),
-                table(
-                    "tenants.shop.templates",
-                    text=f"{marker} {{{{ code }}}} for {{{{ to }}}}",
-                    subject=f"{marker} {{{{ code }}}}",
-                    sms=f"{marker} {{{{ code }}}}\n{{{{ id }}}}#{{{{ code }}}}",
-                ),
-                tenant("slow") + table("tenants.slow.codes", hash="argon2id", length=10),
-                tenant("plain"),
-                smtp("mail", mailer.port, timeout=2.0),
-                webhook("hook", hook.url, secret=SIGNING, timeout=2.0),
-                webhook("sms", hook.url, secret=SIGNING, address="phone"),
-                table("channels.quoting", type="quoting") + table("routes", both=["quoting", "hook"]),
-            )
-            for name in ("shop", "slow"):
-                planted.plant(f"{name}-secret")
-            async with Place(*config, store=proxy.url) as place:
-                flows = Flows(planted, mailer, hook, receiver)
-                services = [await place.serve(path=str(packages), log=log) for log in ("console", "json")]
-                left = Left(place, store, proxy, flows)
-                for service in services:
-                    await flows.usual(service.api)
-                    await flows.stray(service.api, service)
-                    await flows.failing(service.api)
-                left.keep()
-                await services[0].api.put("six-digits", tenant="plain", provider="hook", otp="482913")
-                for service in services:
-                    await flows.store_errors(service.api, store)
-                await eventually(lambda: receiver.posts)
-                await left.collect()
-                # What is said while it ends counts too.
-                mailer.misdeed = "slow"
-                await flows.create(services[0].api, "mail")
-                for service in services:
-                    await service.stop()
-                yield left
+            left = Left(place, store, proxy, Flows(planted, mailer, hook, receiver))
+            for log in ("console", "json"):
+                await place.serve(path=str(packages), log=log)
+            await _flow(left, mailer, receiver)
+            yield left
 
 
 def test_the_flows_did_what_they_are_for(left: Left) -> None:
@@ -140,7 +147,7 @@ def test_nothing_planted_in_refusals(left: Left) -> None:
 
 def test_no_code_in_any_answer_but_its_own_create(left: Left) -> None:
     codes, marker = Planted(), Planted()
-    marker.plant("ZebraMarker")
+    marker.plant(MARKER)
     for target in left.flows.targets:
         if target.code:
             codes.plant(target.code)

@@ -44,7 +44,7 @@ async def deliver(place: Place) -> AsyncIterator[Deliver]:
 
     yield start
     for service in started:
-        await service.stop()
+        await service.end()
 
 
 @pytest.mark.parametrize("kind", ["supplied", "same", "derived"])

@@ -9,18 +9,19 @@ from tests.drills.api import Api
 from tests.drills.conftest import Enter, NewPlace, Store
 from tests.drills.ends import Hook, code_of, eventually
 from tests.drills.place import Service, smtp, table, tenant, webhook
+from tests.far_ends.http_server import Misdeed
 from tests.far_ends.smtp_server import SmtpServer
 
 #: Seconds until another worker has taken a message over.
 TAKEN_OVER = 6.0
+LATE: tuple[Misdeed, ...] = ("answers_200_late",)
 TEXT = table("tenants.shop.templates", text="CODE {{ code }} .")
 
 
 async def test_a_dead_workers_messages_are_taken_over(enter: Enter, new_place: NewPlace) -> None:
     store: Store = await enter(Store())
     mailer: SmtpServer = await enter(SmtpServer())
-    during, short = await enter(Hook("answers_200_late")), await enter(Hook("answers_200_late"))
-    after: Hook = await enter(Hook())
+    during, short, after = [await enter(Hook(*late)) for late in (LATE, LATE, ())]
     hooks = {"during": during, "short": short, "after": after}
     place = await new_place(
         tenant("shop") + TEXT,
@@ -50,15 +51,19 @@ async def test_a_dead_workers_messages_are_taken_over(enter: Enter, new_place: N
     await eventually(lambda: mailer.mails and len(during.posts) == 3 and len(after.posts) == 2)
     assert time.monotonic() - killed < TAKEN_OVER
 
-    for id in ("before-the-send", "during-the-send", "after-the-send"):
-        message = (await api.settled(id))["message"]
-        assert (message["state"], message["uncertain"], message["tries"]) == ("sent", 1, 2), id
+    await _sent_twice_at_most(api, "before-the-send", "during-the-send", "after-the-send")
     assert (await api.check("before-the-send", code_of(mailer.mails[0]))).status == 200
     assert len({post.headers["webhook-id"] for post in during.of("during-the-send@home.example")}) == 1
     assert len(set(after.ids)) == 1
     assert short_of_time["message"]["state"] == "expired", "nothing is handed over after its deadline"
     assert short_of_time["message"]["uncertain"] == 1, "the far end may have it"
     assert len(short.posts) == 1
+
+
+async def _sent_twice_at_most(api: Api, *ids: str) -> None:
+    for id in ids:
+        message = (await api.settled(id))["message"]
+        assert (message["state"], message["uncertain"], message["tries"]) == ("sent", 1, 2), id
 
 
 async def _stopped_before_it_reads_the_answer(worker: Service, api: Api, hook: Hook) -> None:

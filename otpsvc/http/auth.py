@@ -77,16 +77,18 @@ class Authenticator:
         """
         if (known := self.known(authorization)) is not None:
             return known
-        if authorization is None or (given := _credentials(authorization)) is None:
-            # Says nothing about tenants, so it need not take the time of a hash.
+        given = _credentials(authorization) if authorization is not None else None
+        if given is None and not self._slowest():
             raise Unauthorized
-        name, secret = given
+        # Where secrets are hashed slowly, no credentials take as long as wrong ones.
+        name, secret = given or ("", "")
         self._failures.take(source)
         tenant = self._tenants().get(name)
         if not await self._holds(tenant, secret) or tenant is None:
             raise Unauthorized
         self._failures.give_back(source)
-        self._remember(authorization, tenant)
+        if authorization is not None:
+            self._remember(authorization, tenant)
         return tenant
 
     async def _holds(self, tenant: Tenant | None, given: str) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from typing import NamedTuple
+
+from msgspec import structs
 
 from otpsvc.challenge import NO_DESTINATION, Flag, Record
 from otpsvc.code import random_code
@@ -17,6 +20,15 @@ from otpsvc.view import Personal
 #: Numbers of address kinds in records; kinds of third parties count as 15.
 KINDS = {"": 0, "email": 1, "phone": 2, "any": 3}
 FOREIGN = 15
+
+
+class _Coded(NamedTuple):
+    """A code, and what is kept of it; all empty while there is no address."""
+
+    code: str = ""
+    digest: bytes = b""
+    salt: bytes = b""
+    body: bytes = b""
 
 
 class Maker:
@@ -42,25 +54,14 @@ class Maker:
     ) -> tuple[Creation, Draft]:
         """A creation, and what its message needs. Raises: HashPoolFull."""
         keyring, gen = self._keyring, secrets.token_bytes(16)
-        slow = tenant.codes.hash == "argon2id"
         form = shape(tenant.codes.length, tenant.codes.alphabet)
         dest = destination(keyring, to) if to else NO_DESTINATION
-        code, digest, salt, body = "", b"", b"", b""
-        if to:
-            code = supplied or self._new_code(tenant, request.id, gen, form)
-            digest, salt = await self._digest(tenant.name, request.id, code, slow=slow)
-            if supplied or slow:
-                body = seal_code(keyring, code, tenant.name, n, dest)
-        personal = Personal(
-            id=request.id,
-            to=to,
-            provider=request.provider,
-            shape=form,
-            extra=request.extra,
-            locale=request.locale,
-            channel_description=request.channel_description,
-            address_description=request.address_description,
+        coded = (
+            await self._coded(tenant, request.id, gen, form, n=n, dest=dest, supplied=supplied)
+            if to
+            else _Coded()
         )
+        personal = _personal(request, to, form)
         creation = Creation(
             tenant=tenant.name,
             n=n,
@@ -68,11 +69,11 @@ class Maker:
             gen=gen,
             kid=keyring.active.kid,
             purpose=PURPOSES.index(request.purpose),
-            flags=_flags(tenant, request, slow=slow, supplied=bool(supplied)),
+            flags=_flags(tenant, request, supplied=bool(supplied)),
             kind=_kind(kind, form),
             dest=dest,
-            digest=digest,
-            salt=salt,
+            digest=coded.digest,
+            salt=coded.salt,
             route=request.provider if to else "",
             ttl=request.ttl * 1000,
             cap=TTL_CAP[request.purpose] * 1000,
@@ -80,23 +81,24 @@ class Maker:
             max_sends=request.max_sends,
             waits=tenant.limits.waits if tenant.limits.enabled else (),
             blob=seal_personal(keyring, personal, tenant.name, n, route=request.provider if to else ""),
-            body=body,
+            body=coded.body,
             sends=tenant.limits.sends if tenant.limits.enabled else None,
             once=once,
             lease=lease,
         )
-        return creation, Draft(personal, gen, code)
+        return creation, Draft(personal, gen, coded.code)
 
     async def resend(
         self, tenant: Tenant, n: str, op: bytes, record: Record, personal: Personal, *, lease: int
     ) -> Resend:
         """The same code again; with a slow hash, which hides it, a new one. Raises: HashPoolFull."""
+        limits = tenant.limits
         resend = Resend(
             tenant=tenant.name,
             n=n,
             op=op,
-            waits=tenant.limits.waits if tenant.limits.enabled else (),
-            sends=tenant.limits.sends if tenant.limits.enabled else None,
+            waits=limits.waits if limits.enabled else (),
+            sends=limits.sends if limits.enabled else None,
             lease=lease,
             gen=record.gen,
         )
@@ -105,14 +107,8 @@ class Maker:
         keyring = self._keyring
         code = random_code(tenant.codes.length, tenant.codes.alphabet)
         digest, salt = await self._digest(tenant.name, personal.id, code, slow=True)
-        return Resend(
-            tenant=resend.tenant,
-            n=n,
-            op=op,
-            waits=resend.waits,
-            sends=resend.sends,
-            lease=lease,
-            gen=record.gen,
+        return structs.replace(
+            resend,
             new_gen=secrets.token_bytes(16),
             kid=keyring.active.kid,
             digest=digest,
@@ -121,8 +117,18 @@ class Maker:
             blob=seal_personal(keyring, personal, tenant.name, n, route=record.route),
         )
 
+    async def _coded(
+        self, tenant: Tenant, id: str, gen: bytes, form: int, *, n: str, dest: bytes, supplied: str
+    ) -> _Coded:
+        code = supplied or self._new_code(tenant, id, gen, form)
+        digest, salt = await self._digest(tenant.name, id, code, slow=_is_slow(tenant))
+        # Only what cannot be derived again is kept, until it is sent.
+        kept = supplied or salt
+        body = seal_code(self._keyring, code, tenant.name, n, dest) if kept else b""
+        return _Coded(code, digest, salt, body)
+
     def _new_code(self, tenant: Tenant, id: str, gen: bytes, form: int) -> str:
-        if tenant.codes.hash == "argon2id":
+        if _is_slow(tenant):
             return random_code(tenant.codes.length, tenant.codes.alphabet)
         return derived(self._keyring.active, tenant.name, id, gen, form)
 
@@ -143,10 +149,27 @@ def _kind(kind: str, form: int) -> int:
     return KINDS.get(kind, FOREIGN) + 16 * (2 * (length - 6) + alphabet)
 
 
-def _flags(tenant: Tenant, request: CreateRequest, *, slow: bool, supplied: bool) -> int:
+def _is_slow(tenant: Tenant) -> bool:
+    return tenant.codes.hash == "argon2id"
+
+
+def _personal(request: CreateRequest, to: str, form: int) -> Personal:
+    return Personal(
+        id=request.id,
+        to=to,
+        shape=form,
+        provider=request.provider,
+        extra=request.extra,
+        locale=request.locale,
+        channel_description=request.channel_description,
+        address_description=request.address_description,
+    )
+
+
+def _flags(tenant: Tenant, request: CreateRequest, *, supplied: bool) -> int:
     return int(
         (Flag.TRUSTED if request.trusted else 0)
-        | (Flag.SLOW_HASH if slow else 0)
+        | (Flag.SLOW_HASH if _is_slow(tenant) else 0)
         | (Flag.SUPPLIED if supplied else 0)
         | (Flag.CALLBACK if tenant.callback_url else 0)
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -19,10 +18,8 @@ import structlog
 from otpsvc.config import Config
 from otpsvc.deliver import Courier, Ended, News
 from otpsvc.hashpool import Cost, HashPool
-from otpsvc.http import health
+from otpsvc.http import health, hot
 from otpsvc.http.auth import Authenticator
-from otpsvc.http.client import read_trusted
-from otpsvc.http.hot import Front, Later
 from otpsvc.http.parts import Health, Parts, RequestLine
 from otpsvc.keyring import Keyring
 from otpsvc.letter import Letters
@@ -118,8 +115,7 @@ class Service:
         parts = self._parts(codes, logins)
         self.admin = health.build_admin(parts)
         if "api" in self._roles:
-            framed = Later(partial(_framed, parts))
-            self.api = Front(parts, read_trusted(parts.trusted_proxies), framed)
+            self.api, framed = hot.build(parts)
             warming = asyncio.get_running_loop().call_later(WARM, framed.begin)
             self._stack.callback(warming.cancel)
 
@@ -283,12 +279,6 @@ class Service:
             final=news.final,
             ms=round(news.seconds * 1000, 2),
         )
-
-
-def _framed(parts: Parts) -> Any:
-    from otpsvc.http import api
-
-    return api.framed(parts)
 
 
 def _become(mapping: dict[str, Any], new: Mapping[str, Any]) -> None:

@@ -85,10 +85,6 @@ class Metrics:
         """Messages whose time ran out in the queue, so that no channel ever had them."""
         self._dead.labels("", lane, "expired").inc(count)
 
-    def store_error(self) -> None:
-        """The store did not answer outside a request."""
-        self._store_errors.inc()
-
     def text(self, *, in_flight: int = 0) -> bytes:
         """Everything, of all processes, in the Prometheus text format."""
         self._in_flight.set(in_flight)

@@ -196,13 +196,15 @@ class Store(Protocol):
         *,
         needs: str,
         receipt: tuple[bytes, bytes] | None,
+        until: int = 0,
         gen: bytes = b"",
         consume: bool = False,
     ) -> Answer:
         """verified | open | unknown | void | expired.
 
         `needs`: one "0" or "1" per purpose: whether a receipt must be shown;
-        `receipt`: (generation, operation) of a receipt, which is spent by this;
+        `receipt`: (generation, operation) of a receipt, which is spent by this, and `until`
+        when it holds (ms; 0: for ever), by the store's clock as it was made;
         `gen`: only this generation counts; `consume` forgets a verified challenge.
         """
 

@@ -169,9 +169,7 @@ class _Life:
     async def _keep_store(self) -> None:
         while self._store:
             try:
-                await self._store.supervise(
-                    lambda: _log.error("the embedded store died and was started again")
-                )
+                await self._store.supervise(_tell_restart)
             except (OtpsvcError, OSError) as error:
                 _log.error("the embedded store died and cannot be started", reason=logs.brief(error))
             await asyncio.sleep(1)

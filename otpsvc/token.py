@@ -53,7 +53,8 @@ def sign(
 def read(keyring: Keyring, label: Label, of: Subject, token: str, *, now: float) -> Token | None:
     """The token's content; None when it is malformed, changed, of another id, or too old.
 
-    `now` is Unix time in seconds.
+    `now` is Unix time in seconds; 0 leaves its age to whoever asks the store, whose clock it
+    was made by: the clocks of two nodes may differ by more than a receipt lives.
     """
     if len(token) > LONGEST:
         return None

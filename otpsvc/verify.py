@@ -166,18 +166,18 @@ class Verifier:
     # Status, read, cancel.
 
     async def status(
-        self, tenant: Tenant, id: str, *, receipt: str = "", gen: str = "", consume: bool = False, now: float
+        self, tenant: Tenant, id: str, *, receipt: str = "", gen: str = "", consume: bool = False
     ) -> View:
-        """The record of a verified challenge; `consume` forgets it. `now`: Unix time in seconds.
+        """The record of a verified challenge; `consume` forgets it.
 
         Raises: NotFound, NotVerified, BadRequest, Busy.
         """
-        n, proof = self._n(tenant, read_id(id)), None
+        n, proof, until = self._n(tenant, read_id(id)), None, 0
         if receipt:
-            token = read_token(self.keyring, "receipt", Subject(tenant.name, id), receipt, now=now)
+            token = read_token(self.keyring, "receipt", Subject(tenant.name, id), receipt, now=0)
             if token is None:
                 raise NotVerified("OTP not verified.")
-            proof = (token.gen, token.op)
+            proof, until = (token.gen, token.op), token.expires * 1000
         needs = "".join("01"[tenant.needs_receipt(purpose)] for purpose in PURPOSES)
         answer = await self.store.status(
             tenant.name,
@@ -185,6 +185,7 @@ class Verifier:
             new_op(),
             needs=needs,
             receipt=proof,
+            until=until,
             gen=read_gen(gen),
             consume=consume,
         )

@@ -73,8 +73,10 @@ def test_messages_and_dead_letters() -> None:
 def test_a_store_that_does_not_answer_is_counted() -> None:
     metrics = Metrics()
 
-    metrics.request(method="GET", route="/api/otp/{id}", status=503, seconds=0.9, code="store_unavailable")
-    metrics.store_error()
+    for method in ("GET", "PUT"):
+        metrics.request(
+            method=method, route="/api/otp/{id}", status=503, seconds=0.9, code="store_unavailable"
+        )
 
     assert "otpsvc_store_errors_total 2.0" in metrics.text().decode()
 
@@ -82,7 +84,7 @@ def test_a_store_that_does_not_answer_is_counted() -> None:
 def test_two_services_in_one_process_do_not_mix() -> None:
     one, other = Metrics(), Metrics()
 
-    one.store_error()
+    one.request(method="GET", route="/", status=503, seconds=0.9, code="store_unavailable")
 
     assert "otpsvc_store_errors_total 0.0" in other.text().decode()
 

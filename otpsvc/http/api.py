@@ -1,4 +1,4 @@
-"""The tenants' API: every call as a Litestar route, with the hot path in front."""
+"""The tenants' API: every call as a Litestar route, behind the hot path (`hot.py`)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from litestar.types import ASGIApp
 
 from otpsvc.errors import BadRequest
 from otpsvc.http.calls import CALLS, Call
-from otpsvc.http.client import read_trusted
 from otpsvc.http.docs import PATHS, Docs
 from otpsvc.http.envelope import Reply, secured, unrouted
 from otpsvc.http.exchange import Exchange
 from otpsvc.http.fields import unquoted_segment
 from otpsvc.http.health import Pulse
-from otpsvc.http.hot import Front
 from otpsvc.http.pages import Page
 from otpsvc.http.parts import Parts
 
@@ -28,16 +26,8 @@ _HELLO: Final = b"otpsvc"
 AnyRequest = Request[Any, Any, Any]
 
 
-def build(parts: Parts) -> Any:
-    """The public application: the hot path in front of Litestar's routes. Raises: ValueError.
-
-    ValueError names a proxy of `parts.trusted_proxies` that is no network.
-    """
-    return Front(parts, read_trusted(parts.trusted_proxies), framed(parts))
-
-
 def framed(parts: Parts) -> Litestar:
-    """Litestar's part of it: every call in every form."""
+    """Every call in every form."""
     routes = [*_calls(), _health(parts), _hello(), Page(parts).route()]
     if parts.open_docs:
         routes.append(_docs(Docs(parts.root_url)))

@@ -6,7 +6,6 @@ parameters; from here on there is one way.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -80,7 +79,6 @@ async def _status(asked: Asked, *, consume: bool) -> View:
         receipt=fields.get("receipt", ""),
         gen=fields.get("gen", ""),
         consume=consume,
-        now=time.time(),
     )
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from otpsvc.http.calls import CHECK, CREATE, STATUS, Call
-from otpsvc.http.client import Trusted
+from otpsvc.http.client import Trusted, read_trusted
 from otpsvc.http.envelope import WHOLE, secured, unrouted
 from otpsvc.http.exchange import Exchange
 from otpsvc.http.fields import FORM
@@ -95,6 +96,21 @@ class Later:
         if self._app is None:
             self._app = await asyncio.shield(self.begin())
         await self._app(scope, receive, send)
+
+
+def build(parts: Parts) -> tuple[Front, Later]:
+    """The public application, and the part of it that is made later. Raises: ValueError.
+
+    ValueError names a proxy of `parts.trusted_proxies` that is no network.
+    """
+    framed = Later(partial(_framed, parts))
+    return Front(parts, read_trusted(parts.trusted_proxies), framed), framed
+
+
+def _framed(parts: Parts) -> Any:
+    from otpsvc.http import api
+
+    return api.framed(parts)
 
 
 class _Watch:

@@ -77,7 +77,7 @@ class Page:
             except (BadRequest, NotFound):
                 return _reply(404, *_GONE, exchange.id)
 
-        return HTTPRouteHandler("/otp/{ns:str}/{id:str}", http_method=["GET", "POST"])(page)
+        return HTTPRouteHandler("/otp/{namespace:str}/{id:str}", http_method=["GET", "POST"])(page)
 
     async def _answer(self, request: Request[Any, Any, Any], exchange: Exchange) -> Reply:
         """Raises: BadRequest, NotFound, Busy."""
@@ -91,12 +91,14 @@ class Page:
         exchange.tenant = tenant.name
         said = ""
         if posted and view.state == "pending":
-            view, said = await self._check(tenant, view, fields.get("otp", ""), exchange.address)
+            view, said = await self._check(tenant, view, fields.get("otp", ""), exchange)
+        elif posted:
+            exchange.code = "closed"
         return _show(tenant, view, said, fields["t"], exchange.id)
 
     async def _open(self, path: dict[str, str], token: str) -> tuple[Tenant, View]:
         """Whose page it is, and its challenge. Raises: NotFound, BadRequest, Busy."""
-        verifier, name, id = self._parts.verifier, path["ns"], unquoted_segment(path["id"])
+        verifier, name, id = self._parts.verifier, path["namespace"], unquoted_segment(path["id"])
         read = read_token(verifier.keyring, "view", Subject(name, id), token, now=time.time())
         tenant = self._parts.tenants().get(name)
         if read is None or tenant is None:
@@ -108,12 +110,13 @@ class Page:
             raise NotFound("of an older create")
         return tenant, view
 
-    async def _check(self, tenant: Tenant, view: View, code: str, address: str) -> tuple[View, str]:
+    async def _check(self, tenant: Tenant, view: View, code: str, exchange: Exchange) -> tuple[View, str]:
         verifier, said = self._parts.verifier, ""
         try:
-            client = Client(address, bool(address))
+            client = Client(exchange.address, bool(exchange.address))
             return await verifier.check(tenant, view.id, code, client=client), said
         except RequestError as error:
+            exchange.code = error.code
             said = "This code is not right." if error.code == "wrong_code" else error.message
         return await verifier.read(tenant, view.id), said
 

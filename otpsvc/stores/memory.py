@@ -79,11 +79,12 @@ class MemoryStore:
         *,
         needs: str,
         receipt: tuple[bytes, bytes] | None,
+        until: int = 0,
         gen: bytes = b"",
         consume: bool = False,
     ) -> Answer:
         assert len(needs) == len(PURPOSES)
-        question = Question(op=op, needs=needs, receipt=receipt, gen=gen, consume=consume)
+        question = Question(op=op, needs=needs, receipt=receipt, until=until, gen=gen, consume=consume)
         return memory_check.status(self._space(tenant), n, question)
 
     async def cancel(self, tenant: str, n: str, op: bytes) -> Answer:

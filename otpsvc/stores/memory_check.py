@@ -128,6 +128,7 @@ class Question(Struct, frozen=True, kw_only=True):
     op: bytes
     needs: str
     receipt: tuple[bytes, bytes] | None
+    until: int = 0
     gen: bytes
     consume: bool
 
@@ -173,7 +174,8 @@ def status(space: Space, n: str, q: Question) -> Answer:
     if c.first_answer(q.op):
         return space.answer("verified", c)
     if q.receipt:
-        if not _spend(c, q.receipt):
+        late = 0 < q.until <= space.now
+        if late or not _spend(c, q.receipt):
             return space.answer("open", c)
         c.remember(q.op, SPENT, 0)
         space.keep(n, c)

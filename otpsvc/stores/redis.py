@@ -137,8 +137,8 @@ class RedisStore:
         )
         return self._answer(g.tenant, got)
 
-    async def _read(self, tenant: str, n: str, op: bytes, action: str, *more: bytes | str) -> Answer:
-        args = more or ("", b"", b"", b"")
+    async def _read(self, tenant: str, n: str, op: bytes, action: str, *more: bytes | str | int) -> Answer:
+        args = more or ("", b"", b"", b"", 0)
         return self._answer(tenant, await self._step("read", _keys(tenant, n), tenant, n, op, action, *args))
 
     async def read(self, tenant: str, n: str) -> Answer:
@@ -152,13 +152,14 @@ class RedisStore:
         *,
         needs: str,
         receipt: tuple[bytes, bytes] | None,
+        until: int = 0,
         gen: bytes = b"",
         consume: bool = False,
     ) -> Answer:
         assert len(needs) == len(PURPOSES)
         proof = receipt or (b"", b"")
         action = "consume" if consume else "status"
-        return await self._read(tenant, n, op, action, needs, *proof, gen)
+        return await self._read(tenant, n, op, action, needs, *proof, gen, until)
 
     async def cancel(self, tenant: str, n: str, op: bytes) -> Answer:
         return await self._read(tenant, n, op, "cancel")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -134,7 +133,7 @@ class Node:
         return await self.verifier.read(self.tenants[tenant], id)
 
     async def status(self, tenant: str = "shop", id: str = "user-123", **more: Any) -> View:
-        return await self.verifier.status(self.tenants[tenant], id, now=time.time(), **more)
+        return await self.verifier.status(self.tenants[tenant], id, **more)
 
     async def settled(self, id: str = "user-123", *, but: tuple[str, ...] = ("queued", "sending")) -> View:
         """The view once its message is in another state than these."""

@@ -14,7 +14,7 @@ import uvicorn
 
 from otpsvc.channel import Channel
 from otpsvc.hashpool import HashPool
-from otpsvc.http import api, health
+from otpsvc.http import health, hot
 from otpsvc.http.auth import Authenticator
 from otpsvc.http.parts import Health, Parts, RequestLine
 from tests.flows.rig import Node
@@ -66,7 +66,7 @@ class Door:
             log=self.lines.append,
             **chosen,
         )
-        self.app = api.build(self.parts)
+        self.app, _ = hot.build(self.parts)
         self.admin = health.build_admin(self.parts)
 
     async def health(self) -> Health:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from otpsvc.http import api
+from otpsvc.http import hot
 from tests.flows.rig import Outlet, wrong
 from tests.http.conftest import NewDoor
 from tests.http.door import FORM, Door, basic, call
@@ -164,7 +164,7 @@ async def test_a_bad_key_is_refused(plain_door: Door) -> None:
 
 async def test_500_wrong_guesses_at_two_doors_are_evaluated_5_times(new_door: NewDoor) -> None:
     one = await new_door()
-    two = api.build(one.parts)
+    two, _ = hot.build(one.parts)
     await one.put(otp="246810")
     headers = {"authorization": basic(), "content-type": FORM}
 

@@ -96,7 +96,7 @@ async def test_one_line_a_request_that_names_nobody(door: Door) -> None:
         ("POST", "/api/otp/{id}", 400, "wrong_code", "shop"),
         ("POST", "/api/otp/{id}/status", 400, "not_verified", "shop"),
         ("GET", "/api/otp/{id}", 200, "", "shop"),
-        ("GET", "/otp/{ns}/{id}", 404, "", ""),
+        ("GET", "/otp/{namespace}/{id}", 404, "", ""),
         ("GET", "?", 404, "unknown_route", ""),
     ]
     assert {line.client for line in door.lines} == {"127.0.0.0/24"}

@@ -43,6 +43,16 @@ async def test_the_form_works_without_script(plain_door: Door) -> None:
     assert (await plain_door.ask("POST", "/api/otp/user-123/status", {})).status == 200
 
 
+async def test_what_a_check_by_page_came_to_is_told(plain_door: Door) -> None:
+    path, token = await page_of(plain_door)
+
+    for code in ("000000", "246810", "246810"):
+        await submit(plain_door, path, {"t": token, "otp": code})
+
+    told = [line.code for line in plain_door.lines if line.route == "/otp/{namespace}/{id}"]
+    assert told == ["wrong_code", "", "closed"]
+
+
 async def test_a_get_changes_nothing(plain_door: Door) -> None:
     path, token = await page_of(plain_door)
 

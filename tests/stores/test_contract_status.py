@@ -79,6 +79,14 @@ async def test_a_receipt_is_spent_once(store: Store, needs: str) -> None:
     assert await status(store, needs=NEEDED) == "open"
 
 
+async def test_a_receipt_ends_by_the_clock_of_the_store(store: Store) -> None:
+    receipt = await verified(store)
+    now = int((await store.read(SHOP, N)).now)
+
+    assert await status(store, needs=NEEDED, receipt=receipt, until=now - 1) == "open"
+    assert await status(store, needs=NEEDED, receipt=receipt, until=now + 60_000) == "verified"
+
+
 async def test_a_receipt_of_something_else_is_none_and_is_not_spent(store: Store) -> None:
     gen, closing = await verified(store)
     wrong = guess(WRONG)

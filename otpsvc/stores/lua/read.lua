@@ -2,10 +2,10 @@
 -- `cancel` closes an open one. Only those three change anything.
 -- KEYS: challenge, clock
 -- ARGV: run, est, seen, T, n, op, action (read, status, consume, cancel), needs receipt (one flag a purpose),
---       receipt's generation, receipt's op, wanted generation
+--       receipt's generation, receipt's op, wanted generation, end of the receipt (ms; 0: none)
 -- Answer: {outcome, now, epoch, record, 0}
 local T, n, op, action = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-local needs, gen, proof, wanted = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local needs, gen, proof, wanted, until_ = ARGV[8], ARGV[9], ARGV[10], ARGV[11], num(ARGV[12])
 local now, epoch = clock(KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 local r = load_challenge(KEYS[1])
 if not r then return { 'unknown', now, epoch, '', 0 } end
@@ -33,7 +33,7 @@ if r.state ~= VERIFIED then return { 'open', now, epoch, r.raw, 0 } end
 local needed = string.sub(needs, r.purpose + 1, r.purpose + 1) == '1'
 if proof ~= '' and not again then
   local outcome = first_answer(r, proof)
-  if gen ~= r.gen or outcome ~= 3 or has(r.flags, RECEIPT_USED) then
+  if gen ~= r.gen or outcome ~= 3 or has(r.flags, RECEIPT_USED) or (until_ > 0 and now >= until_) then
     return { 'open', now, epoch, r.raw, 0 }
   end
   r.flags = bit.bor(r.flags, RECEIPT_USED)

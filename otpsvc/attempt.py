@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
+from typing import Final
 
 from msgspec import Struct
 
@@ -14,14 +16,24 @@ from otpsvc.message import Message
 from otpsvc.outcome import Result
 from otpsvc.store import Claimed, Store
 
+#: Seconds between two tries to reach a store that is away.
+_PAUSE: Final = 0.05
+
 
 class Outcome(Struct, frozen=True):
-    """Of one attempt. `retry_after` in seconds."""
+    """Of one attempt. `retry_after` in seconds; `parts` that the message became.
+
+    `doubt`: it was sent, and an earlier try of the same call may have been too.
+    """
 
     result: Result
     reason: str = ""
     retry_after: float | None = None
     bug: Exception | None = None
+    parts: int = 0
+    doubt: bool = False
+    #: An uncertain one that must not be tried again.
+    settled: bool = False
 
 
 async def attempt(
@@ -34,13 +46,13 @@ async def attempt(
     beats.start()
     try:
         async with asyncio.timeout(limit):
-            await channel.send(compose())
+            receipt = await channel.send(compose())
     except Refused as error:
         return Outcome("refused", error.reason)
     except Unavailable as error:
         return Outcome("unavailable", error.reason, error.retry_after)
     except Uncertain as error:
-        return Outcome("uncertain", error.reason)
+        return Outcome("uncertain", error.reason, settled=error.settled)
     except TimeoutError as late:
         return _cut_off(late)
     except (Busy, KeyringError):
@@ -51,15 +63,32 @@ async def attempt(
         return Outcome("unavailable", f"bug: {type(error).__name__}", bug=error)
     finally:
         beats.stop()
-    return Outcome("sent")
+    return Outcome("sent", parts=receipt.parts, doubt=receipt.uncertain)
+
+
+def surely_unsent(late: TimeoutError) -> bool:
+    """A channel that was cut off may say, as the cancellation's cause, that nothing can have left."""
+    known = late.__cause__ and late.__cause__.__cause__
+    return isinstance(known, Unavailable)
 
 
 def _cut_off(late: TimeoutError) -> Outcome:
-    """A channel that was cut off may say, as the cancellation's cause, that nothing can have left."""
-    known = late.__cause__ and late.__cause__.__cause__
-    if isinstance(known, Unavailable):
-        return Outcome("unavailable", "timed out")
-    return Outcome("uncertain", "timed out")
+    return Outcome("unavailable" if surely_unsent(late) else "uncertain", "timed out")
+
+
+async def put_back(store: Store, claimed: Claimed, *, patience: float = 0.0) -> None:
+    """Give back what surely did not leave: it must not look as if a worker had died with it.
+
+    `patience`: seconds for which the store may be away.
+    """
+    end = time.monotonic() + min(patience, claimed.seconds_left())
+    while True:
+        with contextlib.suppress(StoreUnavailable):
+            await store.later(claimed, delay=0, way=claimed.record.way, reason="stopped", uncertain=False)
+            return
+        if time.monotonic() >= end:
+            return
+        await asyncio.sleep(_PAUSE)
 
 
 class Beats:

@@ -41,6 +41,10 @@ class Flag(IntFlag):
     CALLBACK = 8
     RECEIPT_USED = 16
     CONSUMED = 32
+    #: The address was given on our page, where it may be corrected.
+    COLLECTED = 64
+    #: Kept for a minute after its end, for clients who tell "expired" from "wrong".
+    LINGERS = 128
 
 
 #: Stored by position, shared by challenges and messages; append only.
@@ -103,6 +107,16 @@ class Record(NamedTuple):
     def deadline(self) -> float:
         """Milliseconds since the epoch, by the store's clock."""
         return self.created + self.deadline_after
+
+    @property
+    def wait_until(self) -> float:
+        """Milliseconds since the epoch: when the next send is allowed; of a verified one, when it was."""
+        return self.created + self.wait_after
+
+    @property
+    def due_at(self) -> float:
+        """Milliseconds since the epoch: when its message is due, or when that was sent or failed."""
+        return self.created + self.due_after
 
     @property
     def message_state(self) -> MessageState:
@@ -181,6 +195,33 @@ class MessageRecord(NamedTuple):
 
 MESSAGE_HEAD = struct.Struct("<BBBBBBHddd")
 EVENT, RAW = 1, 2
+
+
+class RawMeta(NamedTuple):
+    """What stands in front of a raw message's sealed body.
+
+    `parts`: what it became when it was sent; `dest`: what the block list is asked by;
+    `fingerprint`: of the whole command, so that a repeat can be told from another.
+    """
+
+    parts: int
+    dest: bytes
+    fingerprint: bytes
+
+
+_RAW_META = struct.Struct("<B16s16s")
+
+
+def pack_raw(dest: bytes, fingerprint: bytes) -> bytes:
+    """The meta of a raw message not sent yet. `claim.lua` reads `dest`, `progress.lua` sets `parts`."""
+    return _RAW_META.pack(0, dest, fingerprint)
+
+
+def unpack_raw(meta: bytes) -> RawMeta:
+    """Read what `pack_raw` wrote."""
+    return RawMeta._make(_RAW_META.unpack_from(meta))
+
+
 _META = struct.Struct("<BBBBBB16sd")
 
 

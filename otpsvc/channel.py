@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from msgspec import Struct
 
@@ -34,6 +35,22 @@ class ChannelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     #: Pass to the next channel of a route even when this one may have sent it.
     fallback_on_uncertain: bool = False
 
+    def named_tenants(self) -> Mapping[str, tuple[str, ...]]:
+        """Tenants that it names, by the key that does: they must be there."""
+        return {}
+
+    def warnings(self) -> Mapping[str, str]:
+        """Sentences that the operator should read at a start, by the key that they are about."""
+        return {}
+
+
+@runtime_checkable
+class Changes(Protocol):
+    """A channel that takes over another config while it runs, because nobody else could have its lines."""
+
+    async def change(self, config: Any) -> None:
+        """What is on its way ends first. Raises: ConfigError."""
+
 
 class Channel:
     """A way out. A new one is a subclass with `Config`, `address` and `send`.
@@ -50,6 +67,11 @@ class Channel:
     def __init__(self, config: Any, report: Report) -> None:
         self.config = config
         self.report = report
+
+    @property
+    def elsewhere(self) -> bool:
+        """Another process has its far end now, and serves every route with it: this one claims nothing."""
+        return False
 
     async def __aenter__(self) -> Self:
         """Open lines and start readers. Must not fail because a far end is down."""

@@ -11,10 +11,11 @@ from otpsvc.challenge import NO_DESTINATION, Flag, Record
 from otpsvc.code import random_code
 from otpsvc.hashpool import Cost, HashPool, new_salt, slow_digest
 from otpsvc.keyring import Keyring
-from otpsvc.letter import Draft, derived, destination, seal_code, seal_personal, shape
+from otpsvc.letter import Draft, derived, destination, seal_code, seal_personal, shape, unshaped
 from otpsvc.request import CreateRequest
 from otpsvc.store import Creation, Once, Resend
 from otpsvc.tenant import PURPOSES, TTL_CAP, Tenant
+from otpsvc.token import Subject
 from otpsvc.view import Personal
 
 #: Numbers of address kinds in records; kinds of third parties count as 15.
@@ -31,6 +32,22 @@ class _Coded(NamedTuple):
     body: bytes = b""
 
 
+class Target(NamedTuple):
+    """Where a create's code goes: the record's name, the operation, the address and its kind.
+
+    `supplied`: the tenant's own code. `pin`: the generation of the page that asks, which
+    stays; `collected`: the address was given there.
+    """
+
+    n: str
+    op: bytes
+    kind: str
+    to: str
+    supplied: str = ""
+    pin: bytes = b""
+    collected: bool = False
+
+
 class Maker:
     """`pool` and `cost` are for slow hashes."""
 
@@ -40,37 +57,24 @@ class Maker:
         self._cost = cost
 
     async def creation(
-        self,
-        tenant: Tenant,
-        request: CreateRequest,
-        *,
-        kind: str,
-        to: str,
-        supplied: str,
-        n: str,
-        op: bytes,
-        once: Once | None,
-        lease: int,
+        self, tenant: Tenant, request: CreateRequest, target: Target, *, once: Once | None, lease: int
     ) -> tuple[Creation, Draft]:
         """A creation, and what its message needs. Raises: HashPoolFull."""
-        keyring, gen = self._keyring, secrets.token_bytes(16)
+        keyring, gen = self._keyring, target.pin or secrets.token_bytes(16)
         form = shape(tenant.codes.length, tenant.codes.alphabet)
+        n, to, supplied = target.n, target.to, target.supplied
         dest = destination(keyring, to) if to else NO_DESTINATION
-        coded = (
-            await self._coded(tenant, request.id, gen, form, n=n, dest=dest, supplied=supplied)
-            if to
-            else _Coded()
-        )
+        coded = await self._coded(tenant, request.id, gen, form, target=target, dest=dest)
         personal = _personal(request, to, form)
         creation = Creation(
             tenant=tenant.name,
             n=n,
-            op=op,
+            op=target.op,
             gen=gen,
             kid=keyring.active.kid,
             purpose=PURPOSES.index(request.purpose),
-            flags=_flags(tenant, request, supplied=bool(supplied)),
-            kind=_kind(kind, form),
+            flags=_flags(tenant, request, supplied=bool(supplied), collected=target.collected),
+            kind=_kind(target.kind, form),
             dest=dest,
             digest=coded.digest,
             salt=coded.salt,
@@ -85,6 +89,7 @@ class Maker:
             sends=tenant.limits.sends if tenant.limits.enabled else None,
             once=once,
             lease=lease,
+            pin=target.pin,
         )
         return creation, Draft(personal, gen, coded.code)
 
@@ -105,32 +110,34 @@ class Maker:
         if not record.slow_hash:
             return resend
         keyring = self._keyring
-        code = random_code(tenant.codes.length, tenant.codes.alphabet)
+        code = random_code(*unshaped(personal.shape))
         digest, salt = await self._digest(tenant.name, personal.id, code, slow=True)
         return structs.replace(
             resend,
-            new_gen=secrets.token_bytes(16),
             kid=keyring.active.kid,
             digest=digest,
             salt=salt,
             body=seal_code(keyring, code, tenant.name, n, record.dest),
-            blob=seal_personal(keyring, personal, tenant.name, n, route=record.route),
         )
 
     async def _coded(
-        self, tenant: Tenant, id: str, gen: bytes, form: int, *, n: str, dest: bytes, supplied: str
+        self, tenant: Tenant, id: str, gen: bytes, form: int, *, target: Target, dest: bytes
     ) -> _Coded:
-        code = supplied or self._new_code(tenant, id, gen, form)
+        n, supplied = target.n, target.supplied
+        if not target.to:
+            # The tenant's own code waits, sealed, for its address.
+            return _Coded(body=seal_code(self._keyring, supplied, tenant.name, n, dest) if supplied else b"")
+        code = supplied or self._new_code(tenant, id, gen, dest=dest, form=form)
         digest, salt = await self._digest(tenant.name, id, code, slow=_is_slow(tenant))
         # Only what cannot be derived again is kept, until it is sent.
         kept = supplied or salt
         body = seal_code(self._keyring, code, tenant.name, n, dest) if kept else b""
         return _Coded(code, digest, salt, body)
 
-    def _new_code(self, tenant: Tenant, id: str, gen: bytes, form: int) -> str:
+    def _new_code(self, tenant: Tenant, id: str, gen: bytes, *, dest: bytes, form: int) -> str:
         if _is_slow(tenant):
             return random_code(tenant.codes.length, tenant.codes.alphabet)
-        return derived(self._keyring.active, tenant.name, id, gen, form)
+        return derived(self._keyring.active, Subject(tenant.name, id), gen, dest, form)
 
     async def _digest(self, tenant: str, id: str, code: str, *, slow: bool) -> tuple[bytes, bytes]:
         keyed = self._keyring.code_digest(self._keyring.active, tenant, id, code)
@@ -163,13 +170,18 @@ def _personal(request: CreateRequest, to: str, form: int) -> Personal:
         locale=request.locale,
         channel_description=request.channel_description,
         address_description=request.address_description,
+        bound=request.bound,
+        text=request.text,
+        subject=request.subject,
     )
 
 
-def _flags(tenant: Tenant, request: CreateRequest, *, supplied: bool) -> int:
+def _flags(tenant: Tenant, request: CreateRequest, *, supplied: bool, collected: bool) -> int:
     return int(
         (Flag.TRUSTED if request.trusted else 0)
         | (Flag.SLOW_HASH if _is_slow(tenant) else 0)
         | (Flag.SUPPLIED if supplied else 0)
         | (Flag.CALLBACK if tenant.callback_url else 0)
+        | (Flag.COLLECTED if collected else 0)
+        | (Flag.LINGERS if request.bound else 0)
     )

@@ -11,18 +11,18 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
-from otpsvc.attempt import Beats, Outcome, attempt
+from otpsvc.attempt import Beats, Outcome, attempt, put_back
 from otpsvc.channel import Channel
-from otpsvc.errors import StoreUnavailable
+from otpsvc.errors import StoreUnavailable, Unavailable
 from otpsvc.letter import Draft
-from otpsvc.message import Lane, Message
-from otpsvc.outcome import MOST_DOUBTS, Result, Step, next_event_step, next_step
+from otpsvc.message import Lane, Message, MessageState
+from otpsvc.outcome import Result, Step, is_left_alone, next_event_step, next_step
 from otpsvc.pending import Pending
 from otpsvc.store import Claimed, Store
 
@@ -33,6 +33,8 @@ BEAT: Final = 1.5
 POLL: Final = 1.0
 #: Seconds in which a step of the store has been answered or given up.
 STORE_PATIENCE: Final = 1.5
+#: Seconds for which messages that were claimed and not begun wait for a store that is away.
+STORE_AWAY: Final = 60.0
 
 
 class Compose(Protocol):
@@ -150,7 +152,7 @@ class Courier:
     def lease(self, tenant: str, route: str) -> int:
         """Keep a place for a code that a caller claims in its own step: milliseconds, or 0: queue it."""
         pending = self._pending.get(route)
-        if not self._open or pending is None or not pending.takes():
+        if not self._open or not pending or not pending.takes() or self._is_elsewhere(route):
             return 0
         pending.begin(tenant, "otp")
         return self._lease
@@ -159,9 +161,23 @@ class Courier:
         """A place that `lease` kept is not needed."""
         self._pending[route].end(tenant, "otp")
 
-    def take(self, claimed: Claimed, draft: Draft | None = None) -> None:
-        """Send what was claimed for a place that `lease` kept."""
-        task = asyncio.create_task(self._hand(claimed, draft))
+    async def _barred(self, taken: list[Claimed]) -> list[bool]:
+        """Whether the block list of all tenants has each: it may have changed while they waited."""
+        if not any(dests := [claimed.dest for claimed in taken]):
+            return [False] * len(taken)
+        try:
+            return await self.store.barred(dests)
+        except StoreUnavailable:
+            for claimed in taken:
+                self._begin(put_back(self.store, claimed, patience=STORE_AWAY))
+            raise
+
+    def take(self, claimed: Claimed, draft: Draft | None = None, *, barred: bool = False) -> None:
+        """Send what was claimed for a place that `lease` kept. `barred`: it must not leave any more."""
+        self._begin(self._hand(claimed, draft, barred=barred))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
@@ -183,18 +199,22 @@ class Courier:
             except StoreUnavailable:
                 await asyncio.sleep(0.2 + 0.3 * random.random())
 
+    def _is_elsewhere(self, route: str) -> bool:
+        """Another process has a far end of it, and claims for it."""
+        return any(channel.elsewhere for _, channel in self._routes[route].channels)
+
     async def _claim_due(self, pending: Pending) -> None:
         for lane, tenant in pending.pop_due():
-            if not self._open:
+            if not self._open or self._is_elsewhere(pending.route):
                 return
             limit = pending.room(tenant, lane)
             if limit <= 0:
                 pending.hold(tenant, lane)
                 continue
             batch = await self.store.claim(tenant, pending.route, lane, limit=limit, lease=self._lease)
-            for claimed in batch.taken:
+            for claimed, barred in zip(batch.taken, await self._barred(batch.taken), strict=True):
                 pending.begin(tenant, lane)
-                self.take(claimed)
+                self.take(claimed, barred=barred)
             if batch.ended:
                 self._news(Ended(tenant, pending.route, lane, batch.ended))
             if len(batch.taken) >= limit:
@@ -202,25 +222,32 @@ class Courier:
             elif batch.next_due >= 0:
                 pending.add_later(tenant, lane, (batch.next_due - batch.now) / 1000)
 
-    async def _hand(self, claimed: Claimed, draft: Draft | None) -> None:
+    async def _hand(self, claimed: Claimed, draft: Draft | None, *, barred: bool) -> None:
         pending = self._pending[claimed.route]
         try:
             with contextlib.suppress(StoreUnavailable):
-                await self._deliver(claimed, draft)
+                await self._deliver(claimed, draft, barred=barred)
+        except asyncio.CancelledError as cut:
+            # Only `stop` cuts off. What surely did not leave is no doubt: the next worker takes it.
+            if isinstance(cut.__cause__, Unavailable):
+                await put_back(self.store, claimed)
+            raise
         finally:
             pending.end(claimed.tenant, claimed.lane)
 
-    async def _deliver(self, claimed: Claimed, draft: Draft | None) -> None:
+    async def _deliver(self, claimed: Claimed, draft: Draft | None, *, barred: bool) -> None:
         record, channels = claimed.record, self._routes[claimed.route].channels
         way = min(record.way, len(channels) - 1)
         name, channel = channels[way]
         began = time.monotonic()
-        if _is_left_alone(record.uncertain, channel):
+        if barred:
+            outcome = Outcome("refused", "blocked")
+        elif is_left_alone(record.uncertain, channel.config):
             outcome = Outcome("uncertain", "a worker died")
         else:
             beats = Beats(self.store, claimed, every=self._beat, lease=self._lease)
             outcome = await attempt(channel, claimed, partial(self.compose, claimed, draft), beats)
-        step = self._step(claimed, outcome, way)
+        step = Step(MessageState.FAILED, "blocked", way=way) if barred else self._step(claimed, outcome, way)
         self._news(
             News(
                 tenant=claimed.tenant,
@@ -235,7 +262,7 @@ class Courier:
                 bug=outcome.bug,
             )
         )
-        await self._record(claimed, step)
+        await self._record(claimed, step, outcome)
 
     def _step(self, claimed: Claimed, outcome: Outcome, way: int) -> Step:
         record, left = claimed.record, claimed.seconds_left()
@@ -252,12 +279,18 @@ class Courier:
             doubts=record.uncertain,
             left=left,
             retry_after=outcome.retry_after,
+            settled=outcome.settled,
         )
 
-    async def _record(self, claimed: Claimed, step: Step) -> None:
+    async def _record(self, claimed: Claimed, step: Step, outcome: Outcome) -> None:
         if step.state is not None:
             await self.store.finish(
-                claimed, state=step.state, way=step.way, reason=step.reason, uncertain=step.uncertain
+                claimed,
+                state=step.state,
+                way=step.way,
+                reason=step.reason,
+                uncertain=step.uncertain or outcome.doubt,
+                parts=outcome.parts,
             )
             return
         said = await self.store.later(
@@ -265,9 +298,3 @@ class Courier:
         )
         if said == "ok":
             self._pending[claimed.route].add_later(claimed.tenant, claimed.lane, step.delay)
-
-
-def _is_left_alone(doubts: int, channel: Channel) -> bool:
-    """A worker may have sent it before it died, and may not send it again, or not that often."""
-    never = doubts > 0 and channel.config.on_uncertain == "never_resend"
-    return never or doubts > MOST_DOUBTS

@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from otpsvc.address import canonical
 from otpsvc.keyring import Keyring
-from otpsvc.letter import Draft
+from otpsvc.letter import Draft, destination
 from otpsvc.message import Lane
-from otpsvc.refusal import guard_refusal
+from otpsvc.refusal import blocked_refusal, guard_refusal
 from otpsvc.request import client_prefix
-from otpsvc.store import Answer, Claimed, Store, claimed_challenge
+from otpsvc.store import BARRED, Answer, Claimed, Store, claimed_challenge
 from otpsvc.tenant import Rate, Tenant
 
 Guards = Sequence[tuple[str, Sequence[Rate]]]
@@ -66,10 +66,12 @@ class Dispatch:
         return self._keyring.digest("seen" if client.seen else "told", client_prefix(client.address))[:8]
 
     async def reserve(self, tenant: Tenant, to: str, client: Client) -> Guards:
-        """Take a place in every guard of a send. Raises: Limited, StoreUnavailable."""
+        """Take a place in every guard of a send. Raises: Limited, BadRequest (blocked), StoreUnavailable."""
         guards = self._guards(tenant, to, client)
-        if guards:
-            wait, which = await self._store.reserve(guards)
+        if to:
+            wait, which = await self._store.reserve(guards, destination(self._keyring, to))
+            if which == BARRED:
+                raise blocked_refusal()
             if wait > 0:
                 raise guard_refusal(guards[which][0], wait)
         return guards

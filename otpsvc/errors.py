@@ -17,7 +17,18 @@ OtpsvcError
 ├── Busy                     nothing is wrong with the request, the service cannot serve it now
 │   ├── StoreUnavailable     the store did not answer in time
 │   ├── HashPoolFull         too many slow hashes are waiting
-│   └── KeyNotOffered        the record was written under a key this node does not hold
+│   ├── KeyNotOffered        the record was written under a key this node does not hold
+│   └── Unanswered           who owns a modem, or its network, did not answer in time
+├── ModemError               raised inside the modem library
+│   ├── LineLost             the port is gone, or the modem started anew
+│   ├── NoAnswer             a command was not answered in time
+│   ├── CommandFailed        the modem answered ERROR, +CME ERROR or +CMS ERROR
+│   ├── NotReady             the modem takes no work now
+│   ├── UnknownModem         no modem of this name
+│   └── BadPdu               octets that are no PDU
+├── BrokerError              raised by feeders: their line to a broker ended
+│   ├── BrokerGone           may pass: it is away, or the line was cut
+│   └── BrokerRefused        stays until somebody changes something: login, settings of a queue
 └── ChannelError             raised by channels alone
     ├── Refused              the same message to the same address would fail again
     ├── Unavailable          may pass later
@@ -178,6 +189,72 @@ class KeyNotOffered(Busy):
     message = "This node does not hold the key of the challenge."
 
 
+class Unanswered(Busy):
+    """Who owns a modem, or its network, did not answer in time; `message` says which."""
+
+    code = "modem_silent"
+    message = "The modem did not answer in time."
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or self.message)
+        self.message = message or self.message
+
+
+class ModemError(OtpsvcError):
+    """Something is wrong with a modem, its SIM or its network. The sentence holds no text and no number."""
+
+
+class LineLost(ModemError):
+    """The port is gone, or the modem started anew in the middle of a command."""
+
+
+class NoAnswer(ModemError):
+    """A command was not answered in time. `stage`: `command`, `prompt` or `result`."""
+
+    def __init__(self, command: str, stage: str = "command") -> None:
+        super().__init__(f"{command}: no {'answer' if stage == 'command' else stage} in time")
+        self.command = command
+        self.stage = stage
+
+
+class CommandFailed(ModemError):
+    """`kind` is `CMS`, `CME` or empty (a bare ERROR); `number` -1 without one (27.005, 27.007)."""
+
+    def __init__(self, command: str, kind: str = "", number: int = -1) -> None:
+        super().__init__(f"{command}: " + (f"+{kind} ERROR {number}" if kind else "ERROR"))
+        self.command = command
+        self.kind = kind
+        self.number = number
+
+
+class NotReady(ModemError):
+    """The modem takes no work now."""
+
+
+class UnknownModem(ModemError):
+    """No modem of this name."""
+
+
+class BadPdu(ModemError):
+    """Octets that are no PDU (3GPP 23.040)."""
+
+
+class BrokerError(OtpsvcError):
+    """A feeder's line to its broker ended. `reason` is a short phrase for people."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class BrokerGone(BrokerError):
+    """May pass later."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker does not take this login, or these settings."""
+
+
 class ChannelError(OtpsvcError):
     """A message was not (surely) handed over. `reason` is a short phrase without address or text."""
 
@@ -199,4 +276,11 @@ class Unavailable(ChannelError):
 
 
 class Uncertain(ChannelError):
-    """The far end may have taken the message, its answer was lost."""
+    """The far end may have taken the message, its answer was lost.
+
+    `settled`: the channel has done what its own policy says, so it is not sent once more.
+    """
+
+    def __init__(self, reason: str, *, settled: bool = False) -> None:
+        super().__init__(reason)
+        self.settled = settled

@@ -22,15 +22,24 @@ class Guesser:
         self._pool = pool
 
     async def guess(
-        self, of: Subject, n: str, code: str, *, limits: Limits, client: bytes, op: bytes
+        self,
+        of: Subject,
+        n: str,
+        code: str,
+        *,
+        limits: Limits,
+        client: bytes,
+        op: bytes,
+        gen: bytes = b"",
+        open_most: int = 0,
     ) -> Answer:
-        """Evaluate `code`. `client`: what the client is counted by.
+        """Evaluate `code`. `client`: what the client is counted by; `gen`, `open_most`: as `Guess`.
 
         Raises: StoreUnavailable; KeyNotOffered and HashPoolFull, before anything is counted.
         """
         budgets = (limits.wrong_checks_client, limits.wrong_checks, limits.wrong_checks_trusted)
         offers = [Offer("h", kid, digest) for kid, digest in self._keyring.code_digests(*of, code)]
-        gen = b""
+        salt = b""
         for _ in range(ROUNDS):
             answer = await self._store.check(
                 Guess(
@@ -40,7 +49,9 @@ class Guesser:
                     client=client,
                     limits=budgets if limits.enabled else None,
                     offers=offers,
+                    salt=salt,
                     gen=gen,
+                    open_most=open_most,
                 )
             )
             if answer.outcome != "offer" or answer.record is None:
@@ -51,5 +62,5 @@ class Guesser:
                 raise KeyNotOffered
             keyed = self._keyring.code_digest(key, *of, code)
             digest = await self._pool.run(slow_digest, keyed, record.salt)
-            offers, gen = [*offers, Offer("a", record.kid, digest)], record.gen
+            offers, salt = [*offers, Offer("a", record.kid, digest)], record.salt
         raise KeyNotOffered

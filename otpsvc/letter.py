@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from msgspec.structs import force_setattr
 
 from otpsvc.address import canonical
-from otpsvc.challenge import EventMeta, Flag, Record, unpack_event
+from otpsvc.challenge import EventMeta, Flag, Record, unpack_event, unpack_raw
 from otpsvc.code import ALPHABETS, Alphabet, derived_code
 from otpsvc.errors import KeyringError
 from otpsvc.keyring import Key, Keyring, lp
@@ -18,7 +18,7 @@ from otpsvc.message import Message
 from otpsvc.render import Templates, render
 from otpsvc.store import Claimed
 from otpsvc.tenant import Tenant, Texts
-from otpsvc.token import same
+from otpsvc.token import Subject, page_url, same
 from otpsvc.veiled import Veiled
 from otpsvc.view import Personal
 
@@ -39,6 +39,18 @@ class Draft(Veiled, frozen=True):
     code: str = ""
 
 
+class RawBody(Veiled, frozen=True, array_like=True):
+    """What is sealed of a raw message."""
+
+    to: str
+    text: str
+    subject: str = ""
+    modem: str = ""
+
+
+_decode_raw = msgspec.msgpack.Decoder(RawBody).decode
+
+
 class Way(Struct, frozen=True):
     """What a letter must know of a route: the kind of its addresses, its own texts."""
 
@@ -51,9 +63,14 @@ def shape(length: int, alphabet: Alphabet) -> int:
     return length * 10 + _SHAPES.index(alphabet)
 
 
-def derived(key: Key, tenant: str, id: str, gen: bytes, form: int) -> str:
-    """The code of a generation. It is stored nowhere: whoever holds key and generation makes it again."""
-    return derived_code(key.subkey("derive"), lp(tenant, id, gen), form // 10, _SHAPES[form % 10])
+def unshaped(form: int) -> tuple[int, Alphabet]:
+    """Length and alphabet of a form."""
+    return form // 10, _SHAPES[form % 10]
+
+
+def derived(key: Key, of: Subject, gen: bytes, dest: bytes, form: int) -> str:
+    """A generation's code for one destination. Stored nowhere: who has the key makes it again."""
+    return derived_code(key.subkey("derive"), lp(*of, gen, dest), *unshaped(form))
 
 
 def seal_personal(keyring: Keyring, personal: Personal, tenant: str, n: str, *, route: str) -> bytes:
@@ -88,6 +105,11 @@ def seal_code(keyring: Keyring, code: str, tenant: str, n: str, dest: bytes) -> 
     return keyring.seal(code.encode(), "body", tenant, n, dest)
 
 
+def seal_raw(keyring: Keyring, body: RawBody, tenant: str, n: str, dest: bytes) -> bytes:
+    """Bound to the message and its destination; gone when the message has ended."""
+    return keyring.seal(_encode(body), "raw", tenant, n, dest)
+
+
 class Letters:
     """Composes for every tenant and route. `tenants` is asked anew each time: it may be reloaded."""
 
@@ -115,7 +137,7 @@ class Letters:
             return self._code_message(claimed, claimed.challenge, draft)
         if claimed.lane == "event":
             return self._event(claimed)
-        raise KeyringError("a raw message of a kind that this version does not know")
+        return self._raw(claimed)
 
     def _code_message(self, claimed: Claimed, record: Record, draft: Draft | None) -> Message:
         tenant = claimed.tenant
@@ -123,7 +145,7 @@ class Letters:
         code = draft.code if draft and draft.code else self._code(claimed, record, personal)
         seconds = max(1, int(claimed.left))
         owner = self._tenants().get(tenant) or Tenant(name=tenant)
-        locale = personal.locale or owner.locale
+        locale = personal.locale or owner.locale or "en"
         words = render(
             self._texts(owner, claimed.route, locale),
             {
@@ -132,7 +154,7 @@ class Letters:
                 "title": owner.title or owner.name,
                 "minutes": seconds // 60,
                 "seconds": seconds,
-                "url": "",
+                "url": f"{self._page(tenant, record, personal)}#otp={code}",
                 "id": personal.id,
                 "purpose": record.purpose,
                 "locale": locale,
@@ -140,18 +162,25 @@ class Letters:
             },
             address_kind_name=self._ways[claimed.route].kind,
         )
+        own = personal.text
         return Message(
             id=f"{claimed.n}.{record.gen.hex()[:8]}.{record.sends}",
             to=personal.to,
-            text=words.text,
-            subject=words.subject,
-            html=words.html,
+            # A plain replacement: whoever wrote this text gets no template language.
+            text=own.replace("%s", code) if own else words.text,
+            subject=personal.subject if own else words.subject,
+            html="" if own else words.html,
             code=code,
             expires=record.deadline / 1000,
+            until=claimed.until,
             tenant=tenant,
             locale=locale,
             record=_record(tenant, record, personal, code, seconds),
         )
+
+    def _page(self, tenant: str, record: Record, personal: Personal) -> str:
+        of = Subject(tenant, personal.id)
+        return page_url(self._keyring, "link", of, record, root_url=self._root_url)
 
     def _personal(self, claimed: Claimed, record: Record) -> Personal:
         personal = open_personal(self._keyring, record.blob, claimed.tenant, claimed.n, route=record.route)
@@ -165,7 +194,8 @@ class Letters:
             return keyring.unseal(record.body, "body", tenant, claimed.n, record.dest).decode()
         if record.flags & (Flag.SUPPLIED | Flag.SLOW_HASH):
             raise KeyringError("a code that cannot be derived is gone")
-        return derived(keyring.key(record.kid), tenant, personal.id, record.gen, personal.shape)
+        of = Subject(tenant, personal.id)
+        return derived(keyring.key(record.kid), of, record.gen, record.dest, personal.shape)
 
     def _texts(self, tenant: Tenant, route: str, locale: str) -> Templates:
         known = self._templates.get((tenant.name, route, locale))
@@ -177,6 +207,24 @@ class Letters:
                 self._templates[tenant.name, route, locale] = known
         return known
 
+    def _raw(self, claimed: Claimed) -> Message:
+        message, keyring = claimed.message, self._keyring
+        assert message is not None
+        dest = unpack_raw(message.meta).dest
+        body = _decode_raw(keyring.unseal(message.body, "raw", claimed.tenant, claimed.n, dest))
+        if not same(destination(keyring, body.to), dest):
+            raise KeyringError("a message's address is not the one that was asked for")
+        return Message(
+            id=claimed.n,
+            to=body.to,
+            text=body.text,
+            subject=body.subject,
+            modem=body.modem,
+            expires=message.deadline / 1000,
+            until=claimed.until,
+            tenant=claimed.tenant,
+        )
+
     def _event(self, claimed: Claimed) -> Message:
         message = claimed.message
         assert message is not None
@@ -186,7 +234,12 @@ class Letters:
         )
         body = event_body(claimed.tenant, meta, personal)
         return Message(
-            id=f"evt_{claimed.n}", to="", text=body, expires=message.deadline / 1000, tenant=claimed.tenant
+            id=f"evt_{claimed.n}",
+            to="",
+            text=body,
+            expires=message.deadline / 1000,
+            until=claimed.until,
+            tenant=claimed.tenant,
         )
 
 

@@ -15,7 +15,9 @@ from otpsvc.config import Config, Outside, load, problems
 from otpsvc.config.values import Listen, read_listen
 from otpsvc.config.words import ENVIRONMENT
 from otpsvc.errors import ConfigError
-from otpsvc.message import Delivery, Incoming
+from otpsvc.feeder import FeederConfig
+from otpsvc.feeders import feeder_type, secret_of
+from otpsvc.message import Delivery
 from otpsvc.render import check
 
 #: Looked for in this order when no file is named.
@@ -56,6 +58,13 @@ class Source(Struct, frozen=True, kw_only=True):
             if len(kinds) > 1:
                 expected = "channels that take the same kind of address"
                 wrong.append(ConfigError(file, f"routes.{name}", expected, " and ".join(sorted(kinds))))
+        for name, channel in config.channels.items():
+            for key, tenants in channel.named_tenants().items():
+                unknown = [tenant for tenant in tenants if tenant not in config.tenants]
+                if unknown:
+                    known = ", ".join(sorted(config.tenants)) or "there are none"
+                    where = f"channels.{name}.{key}"
+                    wrong.append(ConfigError(file, where, f"a tenant ({known})", f'"{unknown[0]}"'))
         return wrong
 
     def _over(self, config: Config) -> Config:
@@ -94,6 +103,8 @@ def _outside(environ: Mapping[str, str] | None) -> Outside:
         environ=os.environ if environ is None else environ,
         check_template=check,
         check_channel=_try_out,
+        feeder_types=lambda name: feeder_type(name).Config,
+        check_feeder=_try_out_feeder,
     )
 
 
@@ -101,5 +112,10 @@ def _try_out(config: ChannelConfig) -> None:
     make(config)
 
 
-def _later_news(_news: Delivery | Incoming) -> None:
-    """No channel of today tells of later news."""
+def _try_out_feeder(config: FeederConfig) -> None:
+    feeder_type(config.type).check(config)
+    secret_of(config)
+
+
+def _later_news(_news: Delivery) -> None:
+    """A channel that was not opened has no news; the app sets another."""

@@ -252,6 +252,9 @@ def _route_standard(least: int) -> None:
     # Set on the logger itself: uvicorn looks at its own level for every connection. No
     # warnings: whoever sends nonsense could fill the disk with them.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    # It tells of every line that is lost, with a traceback; `keeper.py` says that in one sentence.
+    for name in ("aiormq", "aio_pika"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.raiseExceptions = False
 
 

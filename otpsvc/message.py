@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Literal
@@ -32,7 +33,8 @@ class Message(Veiled, frozen=True, kw_only=True):
 
     `id` stays the same over every retry of one message (the far end may use it
     to drop a double). `expires` is Unix time in seconds: nothing is handed over
-    after it. `record` is the challenge in otpgateway's field names, for the
+    after it; `until` is the same moment by this process's `time.monotonic()`,
+    0: not known (a message of no store). `record` is the challenge in otpgateway's field names, for the
     channels whose wire carries it; empty for raw messages and events.
     """
 
@@ -45,37 +47,61 @@ class Message(Veiled, frozen=True, kw_only=True):
     code: str = ""
     tenant: str = ""
     locale: str = ""
+    #: The only modem that may send it; empty: any.
+    modem: str = ""
+    until: float = 0.0
     record: Mapping[str, object] = field(default_factory=dict)
 
     def shown(self) -> str:
         return repr(self.id)
 
+    def seconds_left(self) -> float:
+        """Until nothing may be handed over any more. `expires` is by the store's clock, ours may be wrong."""
+        return self.until - time.monotonic() if self.until else self.expires - time.time()
+
 
 class Receipt(Struct, frozen=True):
-    """The far end took the message: its own id for it, and how many parts it became."""
+    """The far end took the message: its own id for it, and how many parts it became.
+
+    `uncertain`: an earlier try of the same call may have been sent too.
+    """
 
     id: str = ""
     parts: int = 1
+    uncertain: bool = False
 
 
 class Delivery(Struct, frozen=True):
-    """Later news about a message that a channel handed over (`receipt` is the far end's id)."""
+    """Later news of a message that a channel handed over: it was delivered, or failed for good.
 
-    receipt: str
-    state: MessageState
+    `tenant` and `message` are those of the `Message`.
+    """
+
+    tenant: str
+    message: str
+    ok: bool
     detail: str = ""
 
 
-class Incoming(Veiled, frozen=True):
-    """A message came in on `line` (a modem's or a service's name)."""
+class Incoming(Veiled, frozen=True, kw_only=True):
+    """A text that came in on `line` (a modem's or a service's name), for `tenant` (empty: nobody).
 
+    `id` is the same each time the channel offers it. `at`: seconds since the epoch when it
+    was sent, 0: not told. `complete` is False when parts of it never came.
+    """
+
+    id: str
     line: str
     sender: str
     text: str
+    tenant: str = ""
+    to: str = ""
+    at: float = 0.0
+    complete: bool = True
 
     def shown(self) -> str:
         return repr(self.line)
 
 
 #: A channel tells the core of later news through this; it never blocks.
-Report = Callable[[Delivery | Incoming], None]
+Report = Callable[[Delivery], None]

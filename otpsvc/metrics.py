@@ -23,11 +23,87 @@ _SENDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 #: Routes of a check: what came of it is the code of the answer.
 _CHECKS = frozenset({("POST", "/api/otp/{id}"), ("POST", "/otp/{namespace}/{id}")})
 _STORE = "store_unavailable"
+#: What may come of a frame (`intake.py`).
+OUTCOMES: Final = frozenset({"done", "refused", "silent", "elsewhere", "later"})
+#: Every code word that a refusal can have.
+_WORDS: Final = """
+bad_encoding bad_request blocked body_too_large broken_json broken_multipart check_limit
+client_limit closed content_type deadline_passed destination_limit duplicate_parameter empty_otp
+empty_text expired file_part forbidden hash_pool_full idempotency_mismatch idempotency_running
+incomplete_body internal invalid_address invalid_address_description invalid_before invalid_channel
+invalid_channel_description invalid_character invalid_client_ip invalid_deadline invalid_everywhere
+invalid_extra invalid_gen invalid_id invalid_idempotency_key invalid_limit invalid_locale
+invalid_max_attempts invalid_max_generate invalid_otp invalid_parameter invalid_purpose
+invalid_reply invalid_subject invalid_text invalid_trusted invalid_ttl invalid_ussd key_not_offered
+limited locked modem_silent no_address no_way_out not_found not_sealed not_verified otp_needed
+query_too_large refused resend_too_soon scope sealed_otherwise send_budget sends_exhausted slow_body
+store_unavailable template text_too_long too_long too_many_logins too_many_parameters too_many_rows
+unauthorized unavailable unknown_command unknown_method unknown_modem unknown_provider unknown_route
+ussd_not_allowed wrong_code
+"""
+#: Why a frame was given up.
+REASONS: Final = frozenset(_WORDS.split())
 
 
 class _Within(TypedDict):
     registry: CollectorRegistry
     namespace: str
+
+
+class FeederMetrics:
+    """What feeders do. Labels are names of the config and words of closed sets: a broker's word is none."""
+
+    def __init__(self, within: _Within) -> None:
+        self._commands = Counter(
+            "feeder_commands", "Frames of brokers, by what came of them.", ("feeder", "outcome"), **within
+        )
+        self._dead = Counter(
+            "feeder_dead_letters", "Frames given up, by reason.", ("feeder", "reason"), **within
+        )
+        self._lost = Counter(
+            "feeder_lost", "Frames in hand when a door closed that cannot acknowledge.", ("feeder",), **within
+        )
+        self._sessions = Counter(
+            "feeder_sessions", "Sessions that ended, by how.", ("feeder", "end"), **within
+        )
+        self._connected = Gauge(
+            "feeder_connected", "1: it consumes.", ("feeder",), multiprocess_mode="livemax", **within
+        )
+        self._lag = Gauge(
+            "feeder_lag",
+            "Messages that wait at the broker.",
+            ("feeder",),
+            multiprocess_mode="livemax",
+            **within,
+        )
+
+    def command(self, feeder: str, outcome: str) -> None:
+        """A frame came to this end."""
+        self._commands.labels(feeder, _bounded(outcome, OUTCOMES)).inc()
+
+    def dead_letter(self, feeder: str, reason: str) -> None:
+        """A frame was given up. `reason`: a code word."""
+        self._dead.labels(feeder, _bounded(reason, REASONS)).inc()
+
+    def lost(self, feeder: str, count: int) -> None:
+        """So many frames were in hand when a door closed that cannot acknowledge."""
+        self._lost.labels(feeder).inc(count)
+
+    def session(self, feeder: str, end: str) -> None:
+        """A session ended."""
+        self._sessions.labels(feeder, end).inc()
+
+    def connected(self, feeder: str, *, up: bool) -> None:
+        """Whether it consumes now."""
+        self._connected.labels(feeder).set(up)
+
+    def lag(self, feeder: str, count: int) -> None:
+        """What waits at its broker."""
+        self._lag.labels(feeder).set(count)
+
+
+def _bounded(word: str, known: frozenset[str]) -> str:
+    return word if word in known else "other"
 
 
 class Metrics:
@@ -51,10 +127,13 @@ class Metrics:
         self._dead = Counter(
             "dead_letters", "Messages that nobody got.", ("channel", "lane", "final"), **within
         )
+        self._reports = Counter("delivery_reports", "Delivery reports.", ("outcome",), **within)
+        self._incoming = Counter("texts_received", "Texts that came in.", ("complete",), **within)
         self._store_errors = Counter("store_errors", "Steps that the store did not answer.", **within)
         self._in_flight = Gauge(
             "messages_in_flight", "Messages on their way now.", multiprocess_mode="livesum", **within
         )
+        self.feeders = FeederMetrics(within)
         # A label's child is looked up by checking every value anew; few combinations come often.
         self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -84,6 +163,14 @@ class Metrics:
     def ended(self, *, lane: str, count: int) -> None:
         """Messages whose time ran out in the queue, so that no channel ever had them."""
         self._dead.labels("", lane, "expired").inc(count)
+
+    def delivery(self, *, ok: bool) -> None:
+        """A delivery report that changed a message's state."""
+        self._reports.labels("delivered" if ok else "failed").inc()
+
+    def incoming(self, *, complete: bool) -> None:
+        """A text that came in."""
+        self._incoming.labels(str(complete).lower()).inc()
 
     def text(self, *, in_flight: int = 0) -> bytes:
         """Everything, of all processes, in the Prometheus text format."""

@@ -48,17 +48,19 @@ def next_step(
     doubts: int,
     left: float,
     retry_after: float | None,
+    settled: bool = False,
     draw: Callable[[], float] = random.random,
 ) -> Step:
     """Decide what an outcome means for a code or a raw message. Pure.
 
-    `tries` on this channel so far, `doubts` before this attempt, `left` in seconds.
+    `tries` on this channel so far, `doubts` before this attempt, `left` in seconds. `settled`:
+    the channel has done what can be done about its doubt.
     """
     if result == "sent":
         return Step(MessageState.SENT, way=way)
     config = channels[way]
     if result == "uncertain":
-        if doubts == 0 and config.on_uncertain == "resend_once":
+        if doubts == 0 and not settled and config.on_uncertain == "resend_once":
             return Step(None, reason, backoff(tries, draw), way, uncertain=True)
         if config.fallback_on_uncertain and way + 1 < len(channels):
             return Step(None, reason, 0.0, way + 1, uncertain=True)
@@ -70,6 +72,11 @@ def next_step(
     if result == "refused" or delay >= left:
         return Step(MessageState.FAILED, reason, way=way)
     return Step(None, reason, delay, way)
+
+
+def is_left_alone(doubts: int, config: ChannelConfig) -> bool:
+    """A worker may have sent it before it died, and may not send it again, or not that often."""
+    return (doubts > 0 and config.on_uncertain == "never_resend") or doubts > MOST_DOUBTS
 
 
 def next_event_step(

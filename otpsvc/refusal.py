@@ -26,13 +26,20 @@ def send_refusal(answer: Answer) -> RequestError:
         code, words = _SENDS[answer.outcome]
         wait = seconds(answer.wait)
         return Limited(words.format(wait), retry_after=wait, code=code, data=_waits(answer.record, wait))
+    if answer.outcome == "blocked":
+        return blocked_refusal()
     if answer.outcome == "supplied":
         return BadRequest(
             "Only you know this code: send `otp` again with a PUT.", code="otp_needed", field="otp"
         )
-    if answer.outcome == "closed":
+    if answer.outcome in ("closed", "changed"):
         return BadRequest("the OTP is closed", code="closed")
     return NotFound("the OTP does not exist")
+
+
+def blocked_refusal() -> BadRequest:
+    """The destination is on a block list."""
+    return BadRequest("Nothing is sent to this address: it is blocked.", code="blocked", field="to")
 
 
 def refuse_once(outcome: str) -> None:

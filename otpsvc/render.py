@@ -23,6 +23,7 @@ __all__ = [
     "locales",
     "origin_line",
     "render",
+    "script_folder",
     "web_folder",
 ]
 
@@ -122,11 +123,20 @@ def web_folder() -> Path:
 
     Raises: FileNotFoundError.
     """
+    return _folder("web")
+
+
+def script_folder() -> Path:
+    """Where the widget for tenants' sites lies, as `web_folder`."""
+    return _folder("js")
+
+
+def _folder(name: str) -> Path:
     package = Path(__file__).parent
-    for folder in (package / "web", package.parent / "web"):
-        if (folder / "messages").is_dir():
+    for folder in (package / name, package.parent / name):
+        if folder.is_dir():
             return folder
-    raise FileNotFoundError(f"no folder web/messages in {package} or beside it")
+    raise FileNotFoundError(f"no folder {name} in {package} or beside it")
 
 
 def locales() -> frozenset[str]:

@@ -53,6 +53,11 @@ class CreateRequest(Veiled, frozen=True, kw_only=True):
     client_ip: str = ""
     trusted: bool = False
     idempotency_key: str = ""
+    #: Of relay clients: what their code is bound to besides its address (16 bytes), their own text
+    #: with one `%s` for the code, and its subject.
+    bound: bytes = b""
+    text: str = ""
+    subject: str = ""
     #: What an Idempotency-Key is bound to: the whole request, in one form.
     body: bytes = b""
 
@@ -220,4 +225,7 @@ def _locale(text: str) -> str:
 
 
 def _one_form(id: str, fields: Mapping[str, str]) -> bytes:
-    return msgspec.json.encode([id, sorted(fields.items())])
+    try:
+        return msgspec.json.encode([id, sorted(fields.items())])
+    except UnicodeEncodeError:
+        raise BadRequest("A parameter holds half of a character.", code="invalid_text") from None

@@ -2,7 +2,7 @@
 
     words of the caller ─> Process ─> doors (uvicorn) ─> service (app.py)
 
-A stop closes the doors first, lets requests end, then messages, then the store.
+A stop closes the doors and the feeders first, lets requests end, then messages, then the store.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Process:
                 await _first(self._stop.wait(), *tasks)
             for door in self._doors:
                 door.should_exit = True
-            await asyncio.gather(*tasks)
+            await asyncio.gather(service.stop_feeding(), *tasks)
 
     async def reload(self, config: Config) -> bool:
         """Take another config over while serving; True when it could be used."""

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import ctypes
 import resource
+import secrets
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -20,8 +22,8 @@ from otpsvc.stores.batcher import Batcher
 from otpsvc.stores.connection import Connector, check_durability
 from otpsvc.stores.redis import RedisStore
 
-Role = Literal["api", "delivery"]
-BOTH: Final[frozenset[Role]] = frozenset({"api", "delivery"})
+Role = Literal["api", "delivery", "feeders"]
+ALL: Final[frozenset[Role]] = frozenset({"api", "delivery", "feeders"})
 #: Seconds that a store may be away when we start (it loads its file, the machine boots).
 PATIENCE: Final = 10.0
 #: Seconds for requests to end, once no more are taken.
@@ -84,6 +86,22 @@ def warnings_of(config: Config) -> tuple[str, ...]:
     if not config.redis.url and app.keyring.is_relative_to(app.data_dir):
         beside = ("app.keyring: lies beside the store; who steals or backs up one has both",)
     return (*config.warnings, *beside)
+
+
+def read_at_start(old: Config, new: Config) -> list[str]:
+    """The settings that differ and are read at start alone."""
+    fixed = [
+        f"{table}.{name}"
+        for table in ("app", "redis")
+        for name in getattr(new, table).__struct_fields__
+        if getattr(getattr(new, table), name) != getattr(getattr(old, table), name)
+    ]
+    return fixed + (["relay.paths"] if new.relay.paths != old.relay.paths else [])
+
+
+def node_name() -> str:
+    """Of this process, for others: two on one host are two nodes."""
+    return f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}"
 
 
 def not_dumpable() -> None:

@@ -10,14 +10,25 @@ from __future__ import annotations
 
 import os
 import random
-import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, Protocol
 
-from msgspec import Struct
-
-from otpsvc.challenge import MessageRecord, Record, State
+from otpsvc.challenge import MessageRecord, State
 from otpsvc.message import Lane, MessageState
+from otpsvc.step import (
+    Answer,
+    Batch,
+    Claimed,
+    Creation,
+    Guess,
+    Kept,
+    Offer,
+    Once,
+    Posted,
+    Posting,
+    Resend,
+    claimed_challenge,
+)
 from otpsvc.tenant import Rate
 
 #: Seeded by the operating system in each process. Operation ids tell calls apart, they hide nothing.
@@ -31,144 +42,10 @@ def new_op() -> bytes:
     return _ops.randbytes(8)
 
 
-class Answer(NamedTuple):
-    """What a step answered: one word, listed with each step. `wait` is in milliseconds."""
-
-    outcome: str
-    now: float
-    record: Record | None = None
-    wait: float = 0
-
-
-class Once(Struct, frozen=True):
-    """An Idempotency-Key: its digest, and the keyed fingerprint of the request (16 bytes)."""
-
-    name: str
-    fingerprint: bytes
-
-
-class Creation(Struct, frozen=True, kw_only=True):
-    """All that one create carries. `route` empty: no address yet, nothing is sent.
-
-    `ttl` and `cap` (longest life of one generation) in milliseconds; `lease` in
-    milliseconds when the caller's own worker sends the message at once, else 0.
-    """
-
-    tenant: str
-    n: str
-    op: bytes
-    gen: bytes
-    kid: bytes
-    purpose: int
-    flags: int
-    kind: int
-    dest: bytes
-    digest: bytes
-    salt: bytes
-    route: str
-    ttl: int
-    cap: int
-    max_attempts: int
-    max_sends: int
-    waits: tuple[int, ...]
-    blob: bytes
-    body: bytes
-    sends: Rate | None
-    once: Once | None = None
-    lease: int = 0
-
-
-class Resend(Struct, frozen=True, kw_only=True):
-    """A resend; the fields from `new_gen` on are filled for a slow hash, whose code is replaced."""
-
-    tenant: str
-    n: str
-    op: bytes
-    waits: tuple[int, ...]
-    sends: Rate | None
-    lease: int
-    gen: bytes
-    new_gen: bytes = b""
-    kid: bytes = bytes(4)
-    digest: bytes = b""
-    salt: bytes = b""
-    body: bytes = b""
-    blob: bytes = b""
-
-
-class Offer(NamedTuple):
-    """One digest of what the user typed: under this key, by this scheme ("h" keyed, "a" argon2id)."""
-
-    scheme: str
-    kid: bytes
-    digest: bytes
-
-
-class Guess(Struct, frozen=True, kw_only=True):
-    """One check. `client` is the digest of the client's prefix or b"". `limits`: None switches budgets off.
-
-    `gen` pins the generation that the offers were made for (slow hash), else b"".
-    """
-
-    tenant: str
-    n: str
-    op: bytes
-    client: bytes
-    limits: tuple[Rate, Rate, Rate] | None
-    offers: Sequence[Offer]
-    gen: bytes = b""
-
-
-class Claimed(NamedTuple):
-    """A message that this worker holds until its lease ends.
-
-    `left`: seconds until its deadline at the moment `at` of this process's monotonic clock.
-    """
-
-    tenant: str
-    route: str
-    lane: Lane
-    member: str
-    fence: int
-    gen: bytes
-    challenge: Record | None
-    message: MessageRecord | None
-    left: float
-    at: float
-
-    @property
-    def n(self) -> str:
-        return self.member[1:]
-
-    @property
-    def record(self) -> Record | MessageRecord:
-        record = self.challenge or self.message
-        assert record is not None
-        return record
-
-    def seconds_left(self) -> float:
-        """Until nothing may be handed over any more."""
-        return self.left - (time.monotonic() - self.at)
-
-
-def claimed_challenge(tenant: str, n: str, record: Record, now: float) -> Claimed:
-    """What a create or resend claimed for its own worker. `now` as its answer said."""
-    left, at = (record.deadline - now) / 1000, time.monotonic()
-    return Claimed(tenant, record.route, "otp", "c" + n, record.fence, record.gen, record, None, left, at)
-
-
-class Batch(NamedTuple):
-    """What a claim gave: messages, when the next one is due (ms; -1: none), and how many it ended.
-
-    A message ends in a claim when its deadline came in the queue or its challenge is void.
-    """
-
-    now: float
-    next_due: float
-    taken: list[Claimed]
-    ended: int = 0
-
-
+#: The scope that all tenants share; no tenant can have this name.
+ALL: Final = "*"
+#: In the answer of `reserve`: not a guard, the block list of all tenants.
+BARRED: Final = -2
 #: (tenant, route, lane): something is due there.
 Wake = Callable[[str, str, Lane], None]
 
@@ -177,10 +54,16 @@ class Store(Protocol):
     """Implemented by `stores/redis.py` and `stores/memory.py`; one contract test holds both."""
 
     async def create(self, creation: Creation) -> Answer:
-        """created | locked | sends | wait | budget | mismatch | running | done."""
+        """A challenge and its send.
+
+        created | locked | sends | wait | budget | mismatch | running | done | blocked | changed (pinned).
+        """
 
     async def resend(self, resend: Resend) -> Answer:
-        """created | unknown | locked | closed | unsent | sends | wait | supplied | offer | budget."""
+        """The same code once more.
+
+        created | unknown | locked | closed | unsent | sends | wait | supplied | offer | budget | blocked.
+        """
 
     async def check(self, guess: Guess) -> Answer:
         """verified | wrong (these two count) | locked | closed | unknown | unsent | offer | budget."""
@@ -211,8 +94,13 @@ class Store(Protocol):
     async def cancel(self, tenant: str, n: str, op: bytes) -> Answer:
         """cancelled | unknown | void | expired."""
 
-    async def reserve(self, guards: Sequence[tuple[str, Sequence[Rate]]]) -> tuple[float, int]:
-        """Take a place in every window of every guard, or in none: ms to wait or 0, which one refused."""
+    async def reserve(
+        self, guards: Sequence[tuple[str, Sequence[Rate]]], dest: bytes = b""
+    ) -> tuple[float, int]:
+        """Take a place in every window of every guard, or in none: ms to wait or 0, which one refused.
+
+        `dest`: also refused where all tenants' block list has it; which one is then BARRED.
+        """
 
     async def unreserve(self, names: Sequence[str]) -> None:
         """Give the places of `reserve` back: nothing was sent."""
@@ -226,10 +114,8 @@ class Store(Protocol):
     async def reset_budget(self, tenant: str, dest: bytes) -> None:
         """Forget the wrong checks of a destination."""
 
-    async def enqueue(
-        self, tenant: str, n: str, *, route: str, lane: Lane, ttl: int, meta: bytes, body: bytes
-    ) -> str:
-        """Put a raw message into the outbox: queued | known. `ttl` in milliseconds."""
+    async def enqueue(self, posting: Posting) -> Posted:
+        """Put a raw message into the outbox."""
 
     async def message(self, tenant: str, n: str) -> MessageRecord | None:
         """A raw message's record."""
@@ -244,9 +130,85 @@ class Store(Protocol):
         """Give it back to be taken again after `delay` ms, by the `way`-th channel. ok | lost | ended."""
 
     async def finish(
-        self, claimed: Claimed, *, state: MessageState, way: int, reason: str, uncertain: bool
+        self,
+        claimed: Claimed,
+        *,
+        state: MessageState,
+        way: int,
+        reason: str,
+        uncertain: bool,
+        parts: int = 0,
     ) -> str:
-        """Its last word. ok | lost."""
+        """Its last word. ok | lost. `parts` is kept of raw messages."""
+
+    async def report(self, tenant: str, member: str, *, gen: bytes, sends: int, ok: bool) -> str:
+        """News of a message that was sent: it was delivered, or failed for good. ok | early | lost.
+
+        `gen` (its first 4 bytes) and `sends` say which send of a challenge it was; b"" and 0
+        for raw messages. `early`: it is still being sent. A failure counts as one of the send.
+        """
+
+    async def block(self, scope: str, dest: bytes, sealed: bytes) -> bool:
+        """Let nothing be sent there. `scope`: a tenant, or ALL. True when it was not blocked before."""
+
+    async def unblock(self, scope: str, dest: bytes) -> bool:
+        """True when it was blocked."""
+
+    async def blocked(self, scope: str, dest: bytes) -> bytes | None:
+        """What was sealed with the blocking; None when it is not blocked there."""
+
+    async def blocks(self, scope: str) -> list[tuple[bytes, bytes]]:
+        """Every blocked destination, with what was sealed."""
+
+    async def barred(self, dests: Sequence[bytes]) -> list[bool]:
+        """Whether all tenants' block list has each."""
+
+    async def keep_text(self, scope: str, id: str, sealed: bytes, *, life: int, most: int) -> bool:
+        """Keep a text that came in for `life` ms, of each scope the newest `most`. False: it was known."""
+
+    async def texts(self, scope: str, *, before: float = 0, limit: int = 100) -> list[Kept]:
+        """The newest first; `before` (ms): only older ones."""
+
+    async def first(
+        self, tenant: str, name: str, token: bytes, *, life: int, within: int | None = None
+    ) -> bytes:
+        """The token of the first who asked for `name` within `life` ms: our own, or another one's.
+
+        `name`: a keyed digest; `life` is always the same for it. `within` (ms): an older one
+        does not count any more, and we are the first in its place.
+        """
+
+    async def hold(self, name: str, token: bytes, *, life: int) -> bool:
+        """Take or renew a lease of all tenants for `life` ms. True: it is this token's now."""
+
+    async def release(self, name: str, token: bytes) -> None:
+        """Give a lease up, where it is this token's."""
+
+    async def unread(self, scope: str, feeder: str, *, limit: int = 1) -> list[Kept]:
+        """The texts after the last one that the feeder was told, the oldest first.
+
+        Whoever asks for the first time was told all that came before.
+        """
+
+    async def advance(self, scope: str, feeder: str, id: str) -> None:
+        """The feeder was told this text, and all before it."""
+
+    async def arrivals(self, scope: str) -> int:
+        """How many texts came in. Begins anew when none did for their whole life."""
+
+    async def messages(self, tenant: str, ns: Sequence[str]) -> list[MessageRecord | None]:
+        """Raw messages' records."""
+
+    async def watch(
+        self, tenant: str, feeder: str, watches: Sequence[tuple[str, bytes]], *, life: int, most: int
+    ) -> None:
+        """Keep for each n what was sealed, for `life` ms; of each feeder the newest `most`."""
+
+    async def watched(self, tenant: str, feeder: str) -> list[tuple[str, bytes]]:
+        """What `watch` keeps."""
+
+    async def rewatch(self, tenant: str, feeder: str, n: str, sealed: bytes) -> None:
+        """Another sealed value of one that is still watched; empty: forget it."""
 
     async def check_values(self, values: Sequence[tuple[str, bytes]]) -> list[str]:
         """Keep each key's check value if the store has none; the names whose value differs."""
@@ -258,4 +220,23 @@ class Store(Protocol):
         """Call `wake` when another process put something into the outbox. Loss is fine."""
 
 
-__all__ = ["Answer", "Batch", "Claimed", "Creation", "Guess", "Offer", "Once", "Resend", "State", "Store"]
+__all__ = [
+    "ALL",
+    "BARRED",
+    "Answer",
+    "Batch",
+    "Claimed",
+    "Creation",
+    "Guess",
+    "Kept",
+    "Offer",
+    "Once",
+    "Posted",
+    "Posting",
+    "Resend",
+    "State",
+    "Store",
+    "Wake",
+    "claimed_challenge",
+    "new_op",
+]

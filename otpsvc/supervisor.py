@@ -1,9 +1,10 @@
 """`otpsvc serve`: binds, starts the embedded store, then serves alone or keeps children that do.
 
-alone     one process: API and delivery
+alone     one process: API, delivery and feeders
 parent    the sockets, the embedded store, signals, systemd   (children.py)
 ├── api 1 … api N
-└── delivery            and the operator's listener
+├── delivery            and the operator's listener
+└── feeders             where the config has any
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from otpsvc.keyring_file import Contents
 from otpsvc.listening import Listeners
 from otpsvc.loading import Source
 from otpsvc.notify import Notifier
-from otpsvc.starting import BOTH, Role, beside, not_dumpable
+from otpsvc.starting import ALL, Role, beside, not_dumpable
 from otpsvc.stores.embedded import EmbeddedStore
 
 _log = structlog.get_logger("otpsvc")
@@ -45,7 +46,7 @@ class Served(Protocol):
         """What the operator should know."""
 
 
-def serve(source: Source, roles: frozenset[Role] = BOTH) -> None:
+def serve(source: Source, roles: frozenset[Role] = ALL) -> None:
     """Serve until a signal. Raises: ConfigError, KeyringError, StoreUnavailable: it could not start."""
     config = source.config()
     logs.configure(config.app.log, config.app.log_level, cache=True)
@@ -56,7 +57,7 @@ def serve(source: Source, roles: frozenset[Role] = BOTH) -> None:
         public = config.app.listen if "api" in roles else ()
         listeners = stack.enter_context(Listeners(public, config.app.admin_listen))
         contents = keys_of(config)
-        store = None if config.redis.url else EmbeddedStore(config.app.data_dir, attach=roles != BOTH)
+        store = None if config.redis.url else EmbeddedStore(config.app.data_dir, attach=roles != ALL)
         if store:
             stack.enter_context(store)
         url = store.url if store else config.redis.url

@@ -84,6 +84,19 @@ class Texts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sms: str = ""
 
 
+class PageLook(Struct, frozen=True, kw_only=True):
+    """A tenant's own look and words of the pages (`[tenants.NAME.page]`); empty: ours."""
+
+    #: A `data:` URI.
+    logo: str = ""
+    #: `#rrggbb`.
+    accent: str = ""
+    #: One line under every form.
+    help: str = ""
+    #: Locale -> key of the catalogue -> text.
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
 class Tenant(Veiled, frozen=True, kw_only=True):
     """One `[tenants.NAME]` table, with the defaults of `[codes]` and `[limits]` folded in."""
 
@@ -93,12 +106,14 @@ class Tenant(Veiled, frozen=True, kw_only=True):
     secrets: tuple[Secret, ...] = ()
     scopes: frozenset[Scope] = frozenset({"otp"})
     country: str = ""
-    locale: str = "en"
+    #: The language of its texts; empty: not said (pages ask the browser, messages are English).
+    locale: str = ""
     #: Allowed ways out (channels or routes); empty: all.
     channels: tuple[str, ...] = ()
     codes: Codes = field(default_factory=Codes)
     limits: Limits = field(default_factory=Limits)
     templates: Texts = field(default_factory=Texts)
+    page: PageLook = field(default_factory=PageLook)
     open_view: bool = False
     origins: tuple[str, ...] = ()
     #: Whether a status without receipt answers "not verified"; None: by purpose.

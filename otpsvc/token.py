@@ -12,11 +12,14 @@ import struct
 from base64 import b64decode, urlsafe_b64encode
 from typing import Literal, NamedTuple
 
+from otpsvc.challenge import Record
 from otpsvc.keyring import Keyring, lp
 
 Label = Literal["view", "link", "receipt"]
 #: Seconds from a right code until its receipt must have been shown.
 RECEIPT_LIFE = 60
+#: Seconds that a page's token is good for after its challenge's deadline.
+_AFTER = 86_400
 
 # Key id, expiry (Unix seconds), generation, operation (receipts; else zeros).
 _BODY = struct.Struct(">4sI16s8s")
@@ -48,6 +51,17 @@ def sign(
     body = _BODY.pack(key.kid, expires, gen, op)
     mac = key.mac(label, lp(label, *of, body))[:_MAC]
     return urlsafe_b64encode(body + mac).decode().rstrip("=")
+
+
+def page_url(keyring: Keyring, label: Label, of: Subject, record: Record, *, root_url: str) -> str:
+    """Where a challenge's page is, with the token that opens it.
+
+    It outlives the challenge by a day: who comes late is told so. Whether the challenge is
+    still open, the store alone knows.
+    """
+    expires = int(record.deadline / 1000) + _AFTER
+    token = sign(keyring, label, of, gen=record.gen, expires=expires)
+    return f"{root_url}/otp/{of.tenant}/{of.id}?t={token}"
 
 
 def read(keyring: Keyring, label: Label, of: Subject, token: str, *, now: float) -> Token | None:

@@ -36,6 +36,10 @@ class Personal(Veiled, frozen=True, array_like=True):
     locale: str = ""
     channel_description: str = ""
     address_description: str = ""
+    #: As in `CreateRequest`.
+    bound: bytes = b""
+    text: str = ""
+    subject: str = ""
 
 
 class MessageView(Struct, frozen=True):

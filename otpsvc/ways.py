@@ -11,10 +11,9 @@ import structlog
 from msgspec import Struct
 
 from otpsvc.address import ANY, AddressKind
-from otpsvc.channel import Channel, ChannelConfig
+from otpsvc.channel import Changes, Channel, ChannelConfig
 from otpsvc.channels.callback import Callback, CallbackConfig
 from otpsvc.config import Config
-from otpsvc.config.types import fields_of
 from otpsvc.deliver import Courier, Route
 from otpsvc.letter import Draft, Way
 from otpsvc.loading import CALLBACK, make
@@ -30,18 +29,28 @@ class Ways(Struct, frozen=True):
 
     channels: Mapping[str, Channel]
     routes: Mapping[str, Route]
+    #: What channels that stay are to become; done by `open`.
+    changes: Mapping[str, ChannelConfig] = {}
 
     @classmethod
     def of(cls, config: Config, callback: Callback, *, old: Self | None = None) -> Self:
-        """Channels that stay as they are, are taken from `old`. Raises: ConfigError."""
+        """Channels that stay, as they are or changed, are taken from `old`. Raises: ConfigError."""
         before = old.channels if old else {}
-        channels = {name: _same(before.get(name), one) or make(one) for name, one in config.channels.items()}
+        same = {name: _same(before.get(name), one) for name, one in config.channels.items()}
+        made = {name: make(one) for name, one in config.channels.items() if same[name] is None}
+        changes = {
+            name: config.channels[name]
+            for name, new in made.items()
+            if isinstance(new, Changes) and type(before.get(name)) is type(new)
+        }
+        kept = {**same, **{name: before[name] for name in changes}}
+        channels = {name: kept[name] or made[name] for name in config.channels}
         lists = {**{name: (name,) for name in channels}, **config.routes}
         routes = {
             name: Route(name, tuple((way, channels[way]) for way in ways)) for name, ways in lists.items()
         }
         routes[CALLBACK] = Route(CALLBACK, ((CALLBACK, callback),))
-        return cls(channels, routes)
+        return cls(channels, routes, changes)
 
     def kinds(self) -> dict[str, AddressKind]:
         """The kind of address that each way out takes, where people may name it."""
@@ -51,13 +60,24 @@ class Ways(Struct, frozen=True):
         """What a letter must know of each route."""
         return {name: Way(_kind(route).name, _texts(route)) for name, route in self.routes.items()}
 
+    def titles(self) -> dict[str, str]:
+        """What ways out are called, where the config of their first channel says so."""
+        every = {name: route.channels[0][1].config.title for name, route in self.routes.items()}
+        return {name: title for name, title in every.items() if title}
+
     async def open(self, but: Self | None = None) -> None:
-        """Open all channels that `but` does not hold; all or none."""
+        """Open all channels that `but` does not hold, and change those that stay; all or none."""
         held = set(but.channels.values()) if but else set()
         async with AsyncExitStack() as stack:
             for channel in self.channels.values():
                 if channel not in held:
                     await stack.enter_async_context(channel)
+            for name, config in self.changes.items():
+                channel = self.channels[name]
+                before = channel.config
+                assert isinstance(channel, Changes)
+                await channel.change(config)
+                stack.push_async_callback(channel.change, before)
             stack.pop_all()
 
     async def close(self, but: Self | None = None) -> None:
@@ -135,8 +155,17 @@ def _same(channel: Channel | None, config: ChannelConfig) -> Channel | None:
     """The channel, if the config asks for the same. What stands in files may have changed, so: anew."""
     if channel is None or channel.config != config:
         return None
-    files = any(name.endswith("_file") and getattr(config, name) for name in fields_of(type(config)))
-    return None if files else channel
+    return None if names_files(config) else channel
+
+
+def names_files(config: object) -> bool:
+    """Whether a secret or a certificate stands in a file, also in a table of it."""
+    if isinstance(config, Mapping):
+        return any(map(names_files, config.values()))
+    if not isinstance(config, Struct):
+        return False
+    fields = [(name, getattr(config, name)) for name in config.__struct_fields__]
+    return any((name.endswith("_file") and value) or names_files(value) for name, value in fields)
 
 
 def _kind(route: Route) -> AddressKind:

@@ -1,4 +1,4 @@
-"""A child of `children.py`: takes its orders over a socket pair, serves, and ends with its parent."""
+"""A child (`child.py`): takes its orders over a socket pair, serves, and ends with its parent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import structlog
 import uvloop
 
 from otpsvc import logs
-from otpsvc.children import BEAT, LENGTH, Order
+from otpsvc.child import BEAT, LENGTH, Order
 from otpsvc.config import Config
 from otpsvc.errors import OtpsvcError
 from otpsvc.serving import Process

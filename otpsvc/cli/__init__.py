@@ -8,7 +8,9 @@ from otpsvc import __version__
 from otpsvc.cli.check import check
 from otpsvc.cli.commands import Commands
 from otpsvc.cli.demo import demo
+from otpsvc.cli.feeders import feeders
 from otpsvc.cli.keys import keys
+from otpsvc.cli.modems import modem_trace, modems, ussd
 from otpsvc.cli.secret import secret
 from otpsvc.cli.send import send
 from otpsvc.cli.serve import serve
@@ -22,5 +24,5 @@ def main() -> None:
     """Verify that an address belongs to a user: make a code, send it, check it once."""
 
 
-for _command in (serve, check, secret, keys, send, demo):
+for _command in (serve, check, secret, keys, send, modems, ussd, modem_trace, feeders, demo):
     main.add_command(_command)

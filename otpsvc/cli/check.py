@@ -56,7 +56,7 @@ def _keyring(config: Config) -> Iterator[str]:
 
 
 def _migration(config: Config) -> Iterator[str]:
-    """The two lines that clients written for otpgateway may need."""
+    """The lines that clients of the systems we replace may need."""
     closed = sorted(tenant.name for tenant in config.tenants.values() if not tenant.open_view)
     unframed = sorted(tenant.name for tenant in config.tenants.values() if not tenant.origins)
     if closed:
@@ -69,13 +69,21 @@ def _migration(config: Config) -> Iterator[str]:
             f"pages of {', '.join(unframed)} cannot be framed;"
             ' for sites that use the widget: origins = ["https://your.site"]'
         )
+    mute = sorted(name for name, feeder in config.feeders.items() if not feeder.replies and not feeder.secret)
+    if mute:
+        yield (
+            f"answers of the feeders {', '.join(mute)} go only where the broker itself leads them;"
+            " for clients that name a queue or topic (reply_to, callback_topic):"
+            ' replies = ["its-name"]'
+        )
 
 
 def _summary(config: Config, path: Path | None) -> str:
     store = "an external store" if config.redis.url else "the embedded store"
+    feeders = f" feeders: {_list(config.feeders)};" if config.feeders else ""
     return (
         f"config is good: {path or 'the environment'}; tenants: {_list(config.tenants)};"
-        f" channels: {_list(config.channels)}; {store}"
+        f" channels: {_list(config.channels)};{feeders} {store}"
     )
 
 

@@ -25,7 +25,7 @@ import click
     help="Its files lie below this folder, in demo/.",
 )
 def demo(port: int, data_dir: Path) -> None:
-    """Run the service with a shop, a mailbox and a page to try it: nothing to set up.
+    """Run the service with a shop, a mailbox and a phone to try it: nothing to set up.
 
     Everything stays on this machine, with data in a folder of its own.
     """

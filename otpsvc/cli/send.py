@@ -13,7 +13,7 @@ import click
 from otpsvc.cli.commands import CONFIG
 
 if TYPE_CHECKING:
-    from otpsvc.channel import Channel
+    from otpsvc.channel import Channel, ChannelConfig
     from otpsvc.message import Receipt
 
 _TEXT = "This is a test message of otpsvc. Nothing is to be done."
@@ -22,11 +22,14 @@ _TEXT = "This is a test message of otpsvc. Nothing is to be done."
 @click.command()
 @click.argument("channel")
 @click.argument("address")
+@click.option("--modem", default="", help="By this modem of the channel; the service that has it must run.")
+@click.option("--text", default=_TEXT, help="The text; else one that says it is a test.")
 @CONFIG
-def send(channel: str, address: str, config: Path | None) -> None:
+def send(channel: str, address: str, modem: str, text: str, config: Path | None) -> None:
     """Send one test message through CHANNEL to ADDRESS, and say what came of it.
 
-    It goes straight to the far end: no queue, no retry, no other channel.
+    It goes straight to the far end: no queue, no retry, no other channel. Blocked
+    addresses get nothing, where there is a store that knows them.
     """
     from otpsvc import logs
     from otpsvc.loading import Source, find, make
@@ -36,21 +39,54 @@ def send(channel: str, address: str, config: Path | None) -> None:
     if channel not in channels:
         known = ", ".join(sorted(channels)) or "none"
         raise click.ClickException(f"there is no channel {channel!r} in the config; there are: {known}")
-    click.echo(f"{channel}: {asyncio.run(_sent(make(channels[channel]), address))}")
+    if modem or channels[channel].type == "gsm":
+        to = _number(channels[channel], address)
+        click.echo(f"{channel}: {asyncio.run(_sent_by(channel, modem, to, text, config))}")
+        return
+    click.echo(f"{channel}: {asyncio.run(_sent(make(channels[channel]), address, text, config))}")
 
 
-async def _sent(channel: Channel, address: str) -> str:
+def _number(config: ChannelConfig, address: str) -> str:
+    """As the channel will read it: the block list knows that form alone. Raises: ClickException."""
+    from otpsvc.address import phone
+    from otpsvc.channels.gsm_config import GsmConfig
+    from otpsvc.errors import BadAddress
+
+    if not isinstance(config, GsmConfig):
+        return address
+    try:
+        return phone(config.country).parse(address)
+    except BadAddress as error:
+        raise click.ClickException(error.message) from None
+
+
+async def _sent_by(channel: str, modem: str, address: str, text: str, config: Path | None) -> str:
+    """By the process that owns the modem, which alone can reach it."""
+    from otpsvc.cli.store import errands
+
+    async with errands(config) as every:
+        said = await every.send(channel, modem, address, text)
+    if said.startswith("uncertain"):
+        raise click.ClickException(said)
+    return said
+
+
+async def _sent(channel: Channel, address: str, text: str, config: Path | None) -> str:
     """What the far end said, in words. Raises: ClickException."""
+    from otpsvc.cli.store import blocked
     from otpsvc.errors import BadAddress, ChannelError
     from otpsvc.logs import brief
 
-    began = time.monotonic()
     try:
         to = channel.address.parse(address)
-        async with channel, asyncio.timeout(channel.config.timeout):
-            receipt = await _hand_over(channel, to)
     except BadAddress as error:
         raise click.ClickException(error.message) from None
+    if await blocked(config, to):
+        raise click.ClickException("Nothing is sent to this address: it is blocked.")
+    began = time.monotonic()
+    try:
+        async with channel, asyncio.timeout(channel.config.timeout):
+            receipt = await _hand_over(channel, to, text)
     except ChannelError as error:
         raise click.ClickException(f"{type(error).__name__.lower()}: {error.reason}") from None
     except TimeoutError:
@@ -61,14 +97,14 @@ async def _sent(channel: Channel, address: str) -> str:
     return f"taken by the far end{known} in {time.monotonic() - began:.2f} s"
 
 
-async def _hand_over(channel: Channel, to: str) -> Receipt:
+async def _hand_over(channel: Channel, to: str, text: str) -> Receipt:
     from otpsvc.message import Message
 
     message = Message(
         id=f"test.{secrets.token_hex(8)}",
         to=to,
         subject="Test message",
-        text=_TEXT,
+        text=text,
         expires=time.time() + 60,
         tenant="test",
     )

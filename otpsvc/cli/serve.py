@@ -17,8 +17,9 @@ from otpsvc.cli.commands import CONFIG
 )
 @click.option(
     "--only",
-    type=click.Choice(["api", "delivery"]),
-    help="Have this role alone; another process at the same store has the other.",
+    multiple=True,
+    type=click.Choice(["api", "delivery", "feeders"]),
+    help="Have this role alone, or these; other processes at the same store have the others.",
 )
 @click.option(
     "--listen",
@@ -29,7 +30,7 @@ from otpsvc.cli.commands import CONFIG
 def serve(
     config: Path | None,
     workers: int | None,
-    only: Literal["api", "delivery"] | None,
+    only: tuple[Literal["api", "delivery", "feeders"], ...],
     listen: tuple[str, ...],
 ) -> None:
     """Serve until SIGTERM or Ctrl-C.
@@ -42,7 +43,7 @@ def serve(
         supervisor,
     )
     from otpsvc.loading import Source, find
-    from otpsvc.starting import BOTH
+    from otpsvc.starting import ALL
 
     source = Source(path=find(config), listen=listen, workers=workers or 0)
-    supervisor.serve(source, frozenset({only}) if only else BOTH)
+    supervisor.serve(source, frozenset(only) or ALL)

@@ -17,15 +17,18 @@ from otpsvc.channel import ChannelConfig
 from otpsvc.config.app import App, AppReader, Redis, Tls
 from otpsvc.config.channels import ChannelReader, ChannelTypes, CheckChannel
 from otpsvc.config.environment import Tables, overlay
+from otpsvc.config.feeders import CheckFeeder, FeederReader, FeederTypes
 from otpsvc.config.reading import CheckTemplate, Reader, each
+from otpsvc.config.relay import Relay, read_relay
 from otpsvc.config.tenants import TenantReader, TenantTable, check_codes, check_limits
 from otpsvc.config.types import fields_of
 from otpsvc.config.values import Listen
 from otpsvc.config.words import ENVIRONMENT, nearest
 from otpsvc.errors import ConfigError
+from otpsvc.feeder import FeederConfig
 from otpsvc.tenant import Codes, Limits, Tenant
 
-__all__ = ["App", "Config", "ConfigTables", "Listen", "Outside", "Redis", "Tls", "load", "problems"]
+__all__ = ["App", "Config", "ConfigTables", "Listen", "Outside", "Redis", "Relay", "Tls", "load", "problems"]
 
 #: A name of a tenant, channel or route: part of keys, paths and metrics.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -44,6 +47,8 @@ class ConfigTables(Struct, frozen=True, kw_only=True):
     tenants: dict[str, TenantTable] = field(default_factory=dict)
     channels: dict[str, ChannelConfig] = field(default_factory=dict)
     routes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    relay: Relay = field(default_factory=Relay)
+    feeders: dict[str, FeederConfig] = field(default_factory=dict)
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -55,6 +60,8 @@ class Config(Struct, frozen=True, kw_only=True):
     channels: Mapping[str, ChannelConfig]
     #: Channels in the order in which they are tried.
     routes: Mapping[str, tuple[str, ...]]
+    relay: Relay = Relay()
+    feeders: Mapping[str, FeederConfig] = {}
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -72,6 +79,10 @@ class Outside(TypedDict):
     check_template: NotRequired[CheckTemplate | None]
     #: Looks at a channel's config as its constructor does. Raises ConfigError.
     check_channel: NotRequired[CheckChannel | None]
+    #: The `Config` of a type of feeder; without it there can be no feeders.
+    feeder_types: NotRequired[FeederTypes]
+    #: Looks at a feeder's files and packages. Raises ConfigError.
+    check_feeder: NotRequired[CheckFeeder | None]
 
 
 def load(path: Path | None, **outside: Unpack[Outside]) -> Config:
@@ -96,7 +107,13 @@ def _read(path: Path | None, outside: Outside) -> tuple[Config | None, list[Conf
     if isinstance(tables, ConfigError):
         return None, [tables]
     over = overlay(
-        tables, outside["environ"], root=ConfigTables, channels=_known_types(outside["channel_types"])
+        tables,
+        outside["environ"],
+        root=ConfigTables,
+        plugins={
+            "channels": _known_types(outside["channel_types"]),
+            "feeders": _known_types(outside.get("feeder_types", _no_feeder)),
+        },
     )
     file, base = (str(path), path.parent) if path else (ENVIRONMENT, Path())
     reader = Reader(file, base.absolute(), over.variables)
@@ -133,14 +150,18 @@ def _tables(path: Path | None) -> Tables | ConfigError:
         return ConfigError(str(path), "", "valid TOML", "values nested too deeply")
 
 
-def _known_types(channel_types: ChannelTypes) -> Callable[[str], type[ChannelConfig] | None]:
-    def known(name: str) -> type[ChannelConfig] | None:
+def _known_types(types: Callable[[str], type[Struct]]) -> Callable[[str], type[Struct] | None]:
+    def known(name: str) -> type[Struct] | None:
         try:
-            return channel_types(name)
+            return types(name)
         except (ConfigError, LookupError, ImportError):
             return None
 
     return known
+
+
+def _no_feeder(name: str) -> type[FeederConfig]:
+    raise LookupError(name)
 
 
 class _Assembly:
@@ -157,14 +178,15 @@ class _Assembly:
             self._reader.wrong((name,), nearest(name, fields_of(ConfigTables)))
         app = AppReader(self._reader).app(self._section("app"))
         redis = AppReader(self._reader).redis(self._section("redis"))
-        channels = self._channels()
-        routes = self._routes()
+        channels, routes, tenants = self._channels(), self._routes(), self._tenants()
         return Config(
             app=app,
             redis=redis,
             channels=channels,
             routes=routes,
-            tenants=self._tenants(),
+            relay=read_relay(self._reader, self._section("relay"), ways={*channels, *routes}),
+            tenants=tenants,
+            feeders=self._feeders(tenants),
             warnings=tuple(self._reader.warnings),
         )
 
@@ -185,13 +207,24 @@ class _Assembly:
     def _channels(self) -> dict[str, ChannelConfig]:
         channels = ChannelReader(
             self._reader,
-            channel_types=self._outside["channel_types"],
+            types=self._outside["channel_types"],
+            check=self._outside.get("check_channel"),
             check_template=self._outside.get("check_template"),
-            check_channel=self._outside.get("check_channel"),
         )
-        read = {name: channels.channel(name, table) for name, table in self._named("channels").items()}
+        read = {name: channels.read(name, table) for name, table in self._named("channels").items()}
         if not read:
             self._reader.warn(("channels",), "there is none: nothing can be sent")
+        return {name: config for name, config in read.items() if config}
+
+    def _feeders(self, tenants: Mapping[str, Tenant]) -> dict[str, FeederConfig]:
+        feeders = FeederReader(
+            self._reader,
+            types=self._outside.get("feeder_types", _no_feeder),
+            check=self._outside.get("check_feeder"),
+            tenants=tenants,
+            ways={*self._named("channels"), *self._named("routes")},
+        )
+        read = {name: feeders.read(name, table) for name, table in self._named("feeders").items()}
         return {name: config for name, config in read.items() if config}
 
     def _routes(self) -> dict[str, tuple[str, ...]]:

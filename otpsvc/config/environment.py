@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct, inspect
 
-from otpsvc.channel import ChannelConfig
 from otpsvc.config.types import fields_of, item_of, without_none, written
 from otpsvc.config.words import ENVIRONMENT, Key, nearest, quoted
 from otpsvc.errors import ConfigError
@@ -22,7 +21,8 @@ from otpsvc.errors import ConfigError
 PREFIX = "OTPSVC_"
 
 Tables = dict[str, Any]
-ChannelTypes = Callable[[str], type[ChannelConfig] | None]
+#: Of the sections whose tables a plug-in types: the type that a table's `type` names, if there is one.
+Plugins = Mapping[str, Callable[[str], type[Struct] | None]]
 
 
 class Overlay(NamedTuple):
@@ -37,9 +37,7 @@ class _UnknownName(Exception):
     """A part of a variable's name that no table has; says what was expected there."""
 
 
-def overlay(
-    tables: Tables, environ: Mapping[str, str], *, root: type[Struct], channels: ChannelTypes
-) -> Overlay:
+def overlay(tables: Tables, environ: Mapping[str, str], *, root: type[Struct], plugins: Plugins) -> Overlay:
     """Write the variables into `tables`, whose keys are those of `root`."""
     result = Overlay({}, [], [])
     sections = fields_of(root)
@@ -52,7 +50,7 @@ def overlay(
             continue
         try:
             environ[name].encode()
-            key = _put(tables, parts, environ[name], inspect.type_info(root), channels)
+            key = _put(tables, parts, environ[name], inspect.type_info(root), plugins)
         except _UnknownName as error:
             result.problems.append(ConfigError(ENVIRONMENT, name, str(error)))
         except UnicodeEncodeError:
@@ -63,7 +61,7 @@ def overlay(
 
 
 def _types_first(name: str) -> tuple[int, bool, str]:
-    """Tables before their keys, and a channel's type before what depends on it."""
+    """Tables before their keys, and a plug-in's type before what depends on it."""
     return name.count("__"), not name.upper().endswith("__TYPE"), name
 
 
@@ -74,14 +72,14 @@ def _slip(name: str, sections: Iterable[str]) -> list[str]:
     return [f"{name}: not read; write {PREFIX}{section}__{rest} (two underscores after the section)"]
 
 
-def _put(tables: Tables, parts: list[str], raw: str, kind: inspect.Type, channels: ChannelTypes) -> Key:
+def _put(tables: Tables, parts: list[str], raw: str, kind: inspect.Type, plugins: Plugins) -> Key:
     """Set one value and answer its key; an unknown name changes nothing. Raises: _UnknownName."""
     key: list[str] = []
     below: object = tables
     for part in parts:
         if not isinstance(below, dict):
             raise _UnknownName(f"a key, but {quoted('.'.join(key))} is no table")
-        name, kind = _step(below, part, kind, key, channels)
+        name, kind = _step(below, part, kind, key, plugins)
         key.append(name)
         below = below.get(name, {})
     for name in key[:-1]:
@@ -91,7 +89,7 @@ def _put(tables: Tables, parts: list[str], raw: str, kind: inspect.Type, channel
 
 
 def _step(
-    table: Mapping[str, Any], part: str, kind: inspect.Type, key: list[str], channels: ChannelTypes
+    table: Mapping[str, Any], part: str, kind: inspect.Type, key: list[str], plugins: Plugins
 ) -> tuple[str, inspect.Type]:
     """The name that a part of a variable's name means, and the type that stands there."""
     kind = without_none(kind)
@@ -101,15 +99,18 @@ def _step(
     if not isinstance(kind, inspect.DictType) or not part:
         raise _UnknownName(f"nothing below {quoted('.'.join(key))}" if part else "a name between underscores")
     name = _match(part, table, new=part.lower())
-    if key == ["channels"]:
-        return name, _channel_type(table.get(name), channels)
+    if len(key) == 1 and key[0] in plugins:
+        return name, _plugin_type(table.get(name), plugins[key[0]], kind.value_type)
     return name, kind.value_type
 
 
-def _channel_type(table: object, channels: ChannelTypes) -> inspect.Type:
+def _plugin_type(
+    table: object, types: Callable[[str], type[Struct] | None], common: inspect.Type
+) -> inspect.Type:
+    """What the table's own type knows; without one only what is `common` to all."""
     name = table.get("type") if isinstance(table, dict) else None
-    cls = channels(name) if isinstance(name, str) else None
-    return inspect.type_info(cls or ChannelConfig)
+    cls = types(name) if isinstance(name, str) else None
+    return inspect.type_info(cls) if cls else common
 
 
 def _match(part: str, names: Iterable[str], *, new: str = "") -> str:

@@ -133,6 +133,9 @@ class Reader:
         try:
             return cls(**values)
         except (ValueError, TypeError) as error:
+            if any(isinstance(value, dict) for value in table.values()) and self.is_wrong(key):
+                # A table below that could not be read is missing now: no second problem.
+                return None
             name, found, words = _censored(str(error), table).partition(": ")
             here, words = ((*key, name), words) if found and name in values else (key, name + found + words)
             self.wrong(here, words.removeprefix("expected "))

@@ -10,6 +10,7 @@ from typing import TypeVar
 from msgspec import Struct, field, structs
 
 from otpsvc.address import phone
+from otpsvc.config.pages import PageTable, read_page
 from otpsvc.config.reading import CheckTemplate, Reader, check_text, each
 from otpsvc.config.values import is_private_url, read_callback_url, read_origin, read_webhook_secret
 from otpsvc.config.words import Key
@@ -45,7 +46,7 @@ class TenantTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     title: str = ""
     scopes: frozenset[Scope] = frozenset({"otp"})
     country: str = ""
-    locale: str = "en"
+    locale: str = ""
     channels: tuple[str, ...] = ()
     open_view: bool = False
     origins: tuple[str, ...] = ()
@@ -58,6 +59,7 @@ class TenantTable(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     codes: Codes = field(default_factory=Codes)
     limits: Limits = field(default_factory=Limits)
     templates: TextsTable = field(default_factory=TextsTable)
+    page: PageTable = field(default_factory=PageTable)
 
     def __repr__(self) -> str:
         return "TenantTable(…)"
@@ -101,6 +103,7 @@ class TenantReader:
             codes=self._folded_codes(read, table, key),
             limits=self._folded_limits(read, table, key),
             templates=self._texts(read.templates, (*key, "templates")),
+            page=read_page(self._reader, read.page, (*key, "page")),
             open_view=read.open_view,
             origins=read.origins,
             require_receipt=read.require_receipt,
@@ -113,7 +116,7 @@ class TenantReader:
         if read.country:
             words = 'two upper-case letters (ISO 3166-1), such as "ID"'
             reader.refine((*key, "country"), words, read.country, phone)
-        if not _LOCALE.fullmatch(read.locale):
+        if read.locale and not _LOCALE.fullmatch(read.locale):
             reader.wrong_value((*key, "locale"), 'a locale such as "en" or "pt-BR"', read.locale)
         for here, way in each((*key, "channels"), read.channels):
             if way not in self._ways:

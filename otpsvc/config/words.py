@@ -18,7 +18,7 @@ Key = tuple[str | int, ...]
 ENVIRONMENT = "environment"
 
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_SENSITIVE = re.compile(r"secret|passw|token|passphrase|credential", re.IGNORECASE)
+_SENSITIVE = re.compile(r"secret|passw|token|passphrase|credential|\bpin\b|^pin_file$", re.IGNORECASE)
 #: Scheme and host: user info, paths and queries of URLs may all hold passwords or tokens.
 _URL = re.compile(
     r"([a-z0-9+.-]{1,32}://)(.*@)?([a-z0-9.-]+|\[[0-9a-f:.]+\])?(:[0-9]{1,5}(?![0-9]))?(.*)",

@@ -1,8 +1,10 @@
-"""`otpsvc demo`: the real service, a mail server and a shop that uses both, on one port of this machine.
+"""`otpsvc demo`: the real service, a mail server, an SMS provider, a modem and a shop, on one port.
 
 browser ─> Front ─┬─> /demo   the shop's pages ─> the shop's server ─┐
                   └─> the service's own paths  <──── HTTP ───────────┘
-service ─> channel smtp ─> Mailbox ─> the shop's pages
+service ─┬─> channel smtp ───────────> Mailbox ─┬─> the shop's pages
+         ├─> channel webhook ─> Provider ─┐     │
+         └─> channel gsm ─ pty ─> Radio ──┴─> Handset
 
 It reads no config: everything is made anew for each run, but for what lies in `data/demo`.
 """
@@ -15,6 +17,7 @@ import secrets
 import signal
 import socket
 import sys
+from base64 import b64encode
 from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from typing import Final, NoReturn
@@ -23,20 +26,23 @@ import uvloop
 
 from otpsvc import keyring_file, logs
 from otpsvc.app import Service
-from otpsvc.channels.smtp import SmtpConfig
-from otpsvc.config import App, Config, Listen, Redis
 from otpsvc.credential import new_secret
+from otpsvc.demo.client import Client
 from otpsvc.demo.doors import Doors
+from otpsvc.demo.fault import Faults
 from otpsvc.demo.front import Front
+from otpsvc.demo.handset import Handset
 from otpsvc.demo.mailbox import Mailbox
-from otpsvc.demo.shop import PROVIDER, TENANT, Shop
+from otpsvc.demo.provider import Provider
+from otpsvc.demo.radio import Radio
+from otpsvc.demo.room import Room
+from otpsvc.demo.setting import HOST, config, root_url
+from otpsvc.demo.shelf import Shelf
+from otpsvc.demo.shop import MAIL, TENANT, Shop
 from otpsvc.keyring import Keyring
 from otpsvc.serving import Door
 from otpsvc.stores.embedded import EmbeddedStore
-from otpsvc.tenant import Secret, Tenant
 
-HOST: Final = "127.0.0.1"
-TITLE: Final = "Demo shop"
 #: Seconds for a mail that is on its way when we end.
 _GRACE: Final = 2.0
 
@@ -68,21 +74,50 @@ class _Run:
         self._folder = folder
         self._keyring = keyring
         self._store = store
-        self._url = f"http://{HOST}:{listener.getsockname()[1]}"
+        self._port: int = listener.getsockname()[1]
+        self._url = root_url(self._port)
         self._secret, self._hash = new_secret()
 
     async def serve(self) -> None:
         """Raises: ConfigError, KeyringError, StoreUnavailable: it could not start."""
         asyncio.get_running_loop().set_exception_handler(logs.on_loop_error)
         async with AsyncExitStack() as stack:
-            mailbox = await stack.enter_async_context(Mailbox())
-            service = Service(self._config(mailbox), self._keyring, url=self._store.url)
-            service.grace = _GRACE
-            await stack.enter_async_context(service)
-            shop = await stack.enter_async_context(Shop(self._url, self._secret))
-            doors = Doors(shop=shop, mailbox=mailbox, token=secrets.token_urlsafe(16))
-            door = Door(Front(service=service.api, demo=doors.app()), [self._listener])
+            room, service = await self._open(stack)
+            door = Door(Front(service=service.api, demo=Doors(room).app()), [self._listener])
             await self._until_stopped(door)
+
+    async def _open(self, stack: AsyncExitStack) -> tuple[Room, Service]:
+        """Everything but the door: the far ends, the service, the shop, and a look into the store."""
+        sms_secret = "whsec_" + b64encode(secrets.token_bytes(32)).decode()
+        mailbox = await stack.enter_async_context(Mailbox())
+        handset = Handset()
+        provider = await stack.enter_async_context(Provider(sms_secret, handset))
+        radio = await stack.enter_async_context(Radio(handset))
+        settings = config(
+            port=self._port,
+            folder=self._folder,
+            secret_hash=self._hash,
+            mailbox=mailbox,
+            provider=provider,
+            radio=radio,
+            sms_secret=sms_secret,
+        )
+        service = Service(settings, self._keyring, url=self._store.url)
+        service.grace = _GRACE
+        await stack.enter_async_context(service)
+        shelf = Shelf(self._store.url, self._keyring, tenant=TENANT)
+        stack.push_async_callback(shelf.close)
+        client = await stack.enter_async_context(Client(self._url, TENANT, self._secret))
+        room = Room(
+            shop=Shop(client),
+            mailbox=mailbox,
+            handset=handset,
+            faults=Faults(mail=mailbox, provider=provider, modem=radio),
+            shelf=shelf,
+            root=self._url,
+            token=secrets.token_urlsafe(16),
+        )
+        return room, service
 
     async def _until_stopped(self, door: Door) -> None:
         _on_signals(door)
@@ -97,25 +132,6 @@ class _Run:
         guard.cancel()
         with suppress(asyncio.CancelledError):
             await guard
-
-    def _config(self, mailbox: Mailbox) -> Config:
-        listen = Listen(HOST, self._listener.getsockname()[1])
-        mail = SmtpConfig(
-            type="smtp", host=HOST, port=mailbox.port, tls="none", sender=f"{TITLE} <otp@demo.example>"
-        )
-        return Config(
-            app=App(
-                listen=(listen,),
-                admin_listen=None,
-                root_url=self._url,
-                data_dir=self._folder,
-                keyring=self._folder / "keyring.toml",
-            ),
-            redis=Redis(),
-            tenants={TENANT: Tenant(name=TENANT, title=TITLE, secrets=(Secret(self._hash),))},
-            channels={PROVIDER: mail},
-            routes={},
-        )
 
 
 def _listener(port: int) -> socket.socket:
@@ -177,10 +193,10 @@ The demo is ready. Open this page:
 
 or ask for a code by curl, and check the one that the mail brought:
 
-  {login} -X PUT {url}/api/otp/{id} -d provider={PROVIDER} -d to=ann@example.com
+  {login} -X PUT {url}/api/otp/{id} -d provider={MAIL} -d to=ann@example.com
   {login} {url}/api/otp/{id} -d "otp=$(curl -sf {url}/demo/code/{id})"
 
-All mails as JSON: curl {url}/demo/inbox
+All messages as JSON: curl {url}/demo/inbox
 Ctrl-C stops everything.
 """
 

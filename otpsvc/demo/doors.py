@@ -1,182 +1,133 @@
-"""What answers below `/demo`: pages, forms, and the inbox as JSON.
+"""What answers below `/demo`: pages, the inbox as JSON, and files. What changes something is in `forms`.
 
-GET  /demo                     a form for the address
-POST /demo/create              -> /demo/v/ID
-GET  /demo/v/ID                the mail and a form for the code
-POST /demo/v/ID/check, …/resend, …/cancel   -> /demo/v/ID
-GET  /demo/v/ID/version        changes when the page would
-GET  /demo/mail/N              the HTML part of a mail, for a frame without rights
-GET  /demo/inbox               all mails, as JSON
-GET  /demo/code/ID             the code from the last mail of a verification, for scripts
+GET  /demo                     the shop's first page
+GET  /demo/v/ID                the widget, the messages and what goes on behind
+GET  /demo/version, /demo/v/ID/version   change when the page would
+GET  /demo/mail/N              the HTML part of a mail, for a frame that runs nothing
+GET  /demo/inbox               all messages, as JSON
+GET  /demo/code/ID             the code from the last message of a verification, for scripts
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Final
+import re
+from typing import Any, Final
 
-from litestar import Litestar, MediaType, Request, Response, get, post
-from litestar.enums import RequestEncodingType
+from litestar import Litestar, MediaType, Request, Response, get
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Body
-from litestar.response import Redirect
 
-from otpsvc.demo.front import is_ours
-from otpsvc.demo.mailbox import Mail, Mailbox
-from otpsvc.demo.page import STATIC, Pages, Scene
-from otpsvc.demo.shop import Challenge, Reply, Shop, Verification, complaint
+from otpsvc.demo.client import Challenge
+from otpsvc.demo.forms import Forms
+from otpsvc.demo.handset import Text
+from otpsvc.demo.mailbox import Mail
+from otpsvc.demo.page import STATIC, Start
+from otpsvc.demo.room import COOKIE, Room
+from otpsvc.demo.shop import MAIL
 
-#: Seconds that an answer waits for a mail which is on its way.
-_MOMENT: Final = 1.0
 #: Seconds between two looks at a message that is on its way, and how many.
 _LOOK, _LOOKS = 0.05, 100
-_CSP: Final = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
-    "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+#: A mail brings styles of its own and links that open elsewhere; nothing else may happen in it.
+_MAIL_CSP: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self';"
+    " sandbox allow-popups allow-popups-to-escape-sandbox"
 )
-#: A mail brings styles of its own, and nothing else may happen in it.
-_MAIL_CSP: Final = "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'"
-_HEADERS: Final = {
-    "Content-Security-Policy": _CSP,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
+_HEAD: Final = re.compile(r"<head[^>]*>", re.IGNORECASE)
+_ELSEWHERE: Final = '<base target="_blank">'
 
-Fields = dict[str, str]
-Form = Annotated[Fields, Body(media_type=RequestEncodingType.URL_ENCODED)]
 Asked = Request[Any, Any, Any]
 
 
 class Doors:
-    """Answers for one run of the demo; `token` is what its forms carry."""
+    """Answers for one run of the demo."""
 
-    def __init__(self, *, shop: Shop, mailbox: Mailbox, token: str) -> None:
-        self._shop = shop
-        self._mailbox = mailbox
-        self._token = token
-        self._pages = Pages(token)
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._headers = _headers(room.root)
 
     def app(self) -> Litestar:
         """The doors as an ASGI app."""
         return Litestar(
-            [*self._page_doors(), *self._form_doors(), *self._plain_doors()],
+            [*self._page_doors(), *self._message_doors(), *Forms(self._room).doors()],
             openapi_config=None,
             logging_config=None,
             request_max_body_size=16_384,
             exception_handlers={HTTPException: self._refused},
-            after_request=_with_headers,
+            after_request=self._guarded,
         )
 
     def _page_doors(self) -> list[HTTPRouteHandler]:
+        room = self._room
+
         @get("/demo", media_type=MediaType.HTML, sync_to_thread=False)
-        def start() -> str:
-            return self._pages.start(mails=self._mailbox.mails()[:5])
+        def start(request: Asked) -> str:
+            return room.start_page(request.cookies.get(COOKIE, ""))
+
+        @get("/demo/version", sync_to_thread=False)
+        def start_version() -> dict[str, str]:
+            return {"version": Start(inbox=room.inbox()).version(room.faults)}
 
         @get("/demo/v/{id:str}", media_type=MediaType.HTML)
-        async def verification(id: str) -> str:
-            return self._pages.scene(await self._scene(id))
+        async def verification(request: Asked, id: str) -> str:
+            return await room.page(id, request.cookies.get(COOKIE, ""))
 
         @get("/demo/v/{id:str}/version")
         async def version(id: str) -> dict[str, str]:
-            return {"version": (await self._scene(id)).version}
+            return {"version": (await room.scene(id)).version(room.faults)}
 
-        return [start, verification, version]
+        @get("/demo/static/{name:str}", sync_to_thread=False)
+        def static(name: str) -> Response[bytes]:
+            content = room.pages.static(name)
+            if content is None:
+                raise HTTPException(status_code=404)
+            return Response(content, media_type=STATIC[name])
 
-    def _form_doors(self) -> list[HTTPRouteHandler]:
-        @post("/demo/create")
-        async def create(request: Asked, data: Form) -> Response[str] | Redirect:
-            self._refuse_others(request, data)
-            return await self._create(data.get("to", "").strip())
+        return [start, start_version, verification, version, static]
 
-        @post("/demo/v/{id:str}/check")
-        async def check(request: Asked, id: str, data: Form) -> Redirect:
-            self._refuse_others(request, data)
-            await self._shop.check(self._known(id), data.get("otp", ""))
-            return _see(id)
+    def _message_doors(self) -> list[HTTPRouteHandler]:
+        room = self._room
 
-        @post("/demo/v/{id:str}/resend")
-        async def resend(request: Asked, id: str, data: Form) -> Redirect:
-            self._refuse_others(request, data)
-            one, after = self._known(id), self._mailbox.taken
-            if (await self._shop.resend(one)).ok:
-                await self._mailbox.wait(one.to, after=after, seconds=_MOMENT)
-            return _see(id)
-
-        @post("/demo/v/{id:str}/cancel")
-        async def cancel(request: Asked, id: str, data: Form) -> Redirect:
-            self._refuse_others(request, data)
-            await self._shop.cancel(self._known(id))
-            return _see(id)
-
-        return [create, check, resend, cancel]
-
-    def _plain_doors(self) -> list[HTTPRouteHandler]:
         @get("/demo/mail/{number:int}", media_type=MediaType.HTML, sync_to_thread=False)
         def mail(number: int) -> Response[str]:
-            found = self._mailbox.mail(number)
+            found = room.mailbox.mail(number)
             if found is None or not found.html:
                 raise HTTPException(status_code=404)
-            return Response(found.html, headers={"Content-Security-Policy": _MAIL_CSP})
+            # As mail programs do: its links open a window of their own.
+            html = _HEAD.sub(lambda head: head[0] + _ELSEWHERE, found.html, count=1)
+            return Response(html, headers={"Content-Security-Policy": _MAIL_CSP})
 
         @get("/demo/inbox", sync_to_thread=False)
-        def inbox() -> list[Mail]:
-            return self._mailbox.mails()
+        def inbox() -> list[Mail | Text]:
+            both: list[Mail | Text] = [*room.mailbox.mails(), *room.handset.texts()]
+            return sorted(both, key=lambda message: message.at, reverse=True)
 
         @get("/demo/code/{id:str}", media_type=MediaType.TEXT)
         async def code(id: str) -> str:
             return await self._code(id)
 
-        @get("/demo/static/{name:str}", sync_to_thread=False)
-        def static(name: str) -> Response[bytes]:
-            content = self._pages.static(name)
-            if content is None:
-                raise HTTPException(status_code=404)
-            return Response(content, media_type=STATIC[name])
-
-        return [mail, inbox, code, static]
-
-    async def _create(self, to: str) -> Response[str] | Redirect:
-        after = self._mailbox.taken
-        one, reply = await self._shop.create(to, after=after)
-        if not reply.ok:
-            page = self._pages.start(to=to, error=complaint(reply), mails=self._mailbox.mails()[:5])
-            return Response(page, status_code=_status(reply), media_type=MediaType.HTML)
-        # A page without script does not look again by itself.
-        await self._mailbox.wait(one.to, after=after, seconds=_MOMENT)
-        return _see(one.id)
-
-    async def _scene(self, id: str) -> Scene:
-        """Raises: HTTPException, 404 for an id of which the shop knows nothing."""
-        one = self._known(id)
-        reply = await self._shop.read(id)
-        if not reply.ok and reply.code != "not_found":
-            raise HTTPException(status_code=503)
-        challenge = reply.challenge if reply.ok else None
-        if challenge is None:
-            # The service forgets what has ended; the shop knows how.
-            challenge = one.last if one.last and one.last.ended else None
-        return Scene(
-            one=one,
-            challenge=challenge or Challenge(id, to=one.to, state="expired"),
-            mails=self._mailbox.mails(one.to, after=one.after),
-        )
+        return [mail, inbox, code]
 
     async def _code(self, id: str) -> str:
-        """The code that a verification's last mail brought, as soon as it is there. Raises: HTTPException."""
+        """The code that a verification's last message brought, as soon as it is there.
+
+        Raises: HTTPException.
+        """
         challenge = await self._settled(id)
-        mails = self._mailbox.mails(challenge.to)
-        if not mails or not mails[0].code:
+        room = self._room
+        messages: list[Mail] | list[Text] = (
+            room.mailbox.mails(challenge.to)
+            if challenge.provider == MAIL
+            else room.handset.texts_of(id, challenge.to)
+        )
+        if not challenge.to or not messages or not messages[0].code:
             raise HTTPException(status_code=404)
-        return mails[0].code + "\n"
+        return messages[0].code + "\n"
 
     async def _settled(self, id: str) -> Challenge:
         """A challenge whose message is no longer on its way, or soon. Raises: HTTPException."""
         for _ in range(_LOOKS):
-            reply = await self._shop.read(id)
+            reply = await self._room.shop.read(id)
             challenge = reply.challenge
             if not reply.ok or challenge is None:
                 raise HTTPException(status_code=404 if reply.code == "not_found" else 503)
@@ -185,32 +136,36 @@ class Doors:
             await asyncio.sleep(_LOOK)
         raise HTTPException(status_code=503)
 
-    def _known(self, id: str) -> Verification:
-        one = self._shop.find(id)
-        if one is None:
-            raise HTTPException(status_code=404)
-        return one
-
-    def _refuse_others(self, request: Asked, data: Fields) -> None:
-        """Raises: HTTPException, 403 for a form that is not ours."""
-        ours = is_ours(
-            site=request.headers.get("sec-fetch-site", ""),
-            origin=request.headers.get("origin", ""),
-            host=request.headers.get("host", ""),
-            given=data.get("token", ""),
-            token=self._token,
-        )
-        if not ours:
-            raise HTTPException(status_code=403)
-
     def _refused(self, request: Asked, error: HTTPException) -> Response[str]:
         """A page for browsers, a line for everything else: it may stand in the middle of a command."""
         status = error.status_code
         title, text = _WORDS.get(status, _WORDS[400])
         if "text/html" in request.headers.get("accept", ""):
-            page = self._pages.message(title, text)
-            return Response(page, status_code=status, media_type=MediaType.HTML, headers=_HEADERS)
-        return Response(title + ".\n", status_code=status, media_type=MediaType.TEXT, headers=_HEADERS)
+            page = self._room.pages.message(title, text)
+            return Response(page, status_code=status, media_type=MediaType.HTML, headers=self._headers)
+        return Response(title + ".\n", status_code=status, media_type=MediaType.TEXT, headers=self._headers)
+
+    def _guarded(self, response: Response[Any]) -> Response[Any]:
+        for name, value in self._headers.items():
+            response.headers.setdefault(name, value)
+        return response
+
+
+def _headers(root: str) -> dict[str, str]:
+    """`root` beside 'self': who comes by the name localhost gets widget and frame from there."""
+    policy = (
+        f"default-src 'none'; style-src 'self'; script-src 'self' {root}; img-src 'self';"
+        f" connect-src 'self'; frame-src 'self' {root}; form-action 'self'; base-uri 'none';"
+        " frame-ancestors 'none'"
+    )
+    return {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cache-Control": "no-store",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+    }
 
 
 _WORDS: Final = {
@@ -219,17 +174,3 @@ _WORDS: Final = {
     404: ("There is nothing here", "The demo remembers a verification until it is stopped. Start a new one."),
     503: ("The service does not answer", "Please try again in a moment."),
 }
-
-
-def _with_headers(response: Response[Any]) -> Response[Any]:
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
-
-
-def _see(id: str) -> Redirect:
-    return Redirect(f"/demo/v/{id}", status_code=303)
-
-
-def _status(reply: Reply) -> int:
-    return reply.http if reply.http in (400, 429) else 503

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default as modern
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from msgspec import Struct
+
+from otpsvc.demo.fault import SLOW, Mood
 
 #: Mails that are kept.
 KEPT: Final = 100
@@ -23,7 +26,7 @@ _SIZE: Final = 1024 * 1024
 _CODE: Final = re.compile(r"^[ \t]+([0-9A-Z]{6,10})[ \t]*$", re.MULTILINE)
 
 
-class Mail(Struct, frozen=True, kw_only=True):
+class Mail(Struct, frozen=True, kw_only=True, tag_field="kind", tag="mail"):
     """One mail as it came over SMTP. `number` counts from 1; `at` is Unix time in seconds."""
 
     number: int
@@ -48,24 +51,45 @@ class Mail(Struct, frozen=True, kw_only=True):
 
 
 class Mailbox:
-    """`async with Mailbox() as box:` listens on a free port of 127.0.0.1, `box.port`."""
+    """`async with Mailbox() as box:` listens on a free port of 127.0.0.1, `box.port`.
+
+    `mood`: down refuses connections, slow takes a while for each mail.
+    """
 
     def __init__(self, *, now: Callable[[], float] = time.time) -> None:
         self.port = 0
+        self.mood: Mood = "works"
         self._now = now
         self._mails: deque[Mail] = deque(maxlen=KEPT)
         self._taken = 0
         self._arrived = asyncio.Condition()
+        self._place: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._lines: set[_Line] = set()
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._line, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        # Keeps the port ours while nobody listens there.
+        self._place = _bound(0)
+        self.port = self._place.getsockname()[1]
+        await self._open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._close()
+        if self._place is not None:
+            self._place.close()
+
+    async def become(self, mood: Mood) -> None:
+        """Change the mood; a server that goes down cuts its lines."""
+        if (mood == "down") != (self.mood == "down"):
+            await (self._close() if mood == "down" else self._open())
+        self.mood = mood
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._line, sock=_bound(self.port))
+
+    async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
         for line in list(self._lines):
@@ -103,6 +127,8 @@ class Mailbox:
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         """What aiosmtpd calls with a whole mail; the answer is the server's line."""
         assert isinstance(envelope.content, bytes)
+        if self.mood == "slow":
+            await asyncio.sleep(SLOW)
         for to in envelope.rcpt_tos:
             self._taken += 1
             self._mails.append(_read(self._taken, self._now(), to, envelope.content))
@@ -132,8 +158,18 @@ class _Line(SMTP):
 
     def cut(self) -> None:
         """Drop the connection."""
-        if isinstance(self.transport, asyncio.Transport):
-            self.transport.abort()
+        if self.transport is not None:
+            # uvloop's transports are no subclasses of asyncio's.
+            cast("asyncio.Transport", self.transport).abort()
+
+
+def _bound(port: int) -> socket.socket:
+    """A socket on loopback that does not listen; several of ours may hold one port."""
+    place = socket.socket()
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    place.setblocking(False)
+    place.bind(("127.0.0.1", port))
+    return place
 
 
 def _read(number: int, at: float, to: str, content: bytes) -> Mail:

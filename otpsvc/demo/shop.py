@@ -1,230 +1,232 @@
-"""The server of the demo's shop: asks otpsvc for verifications over HTTP, as any tenant's server does.
+"""The server of the demo's shop: signs people up and in, as any tenant's server does with otpsvc.
 
-It knows nothing of otpsvc but the API's address, its own name and its secret.
+sign-up: PUT (mail) ─> url ─> widget ─> receipt ─> POST …/status ─> an account
+sign-in: PUT (sms or modem) ─> url ─> widget ─> receipt ─> POST …/status ─> a session
+
+What a browser says about itself counts for nothing: the service is asked.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections import OrderedDict, deque
-from types import TracebackType
-from typing import Final, Literal, Self
+from collections.abc import Mapping
+from typing import Final, Literal, TypeVar
 
-import msgspec
-from aiohttp import BasicAuth, ClientError, ClientSession, ClientTimeout
 from msgspec import Struct, field
 
+from otpsvc.demo.client import Call, Challenge, Client, Reply
+
 TENANT: Final = "demo"
-PROVIDER: Final = "smtp"
-#: Verifications that the shop remembers, and calls that it shows of each.
-_KEPT, _CALLS = 200, 30
-#: Seconds that one call may take.
-_TIMEOUT: Final = 5.0
+#: The channels, by their names in the config.
+MAIL, SMS, MODEM = "mail", "sms", "modem"
+#: The switch of each one's far end.
+ENDS: Final[Mapping[str, str]] = {MAIL: "mail", SMS: "provider", MODEM: "modem"}
+#: Verifications and sessions that the shop remembers, and calls that it shows of each.
+_KEPT, _CALLS = 200, 40
 
-
-class Sending(Struct, frozen=True):
-    """Where the message is, in the API's words."""
-
-    state: str = "none"
-    tries: int = 0
-    reason: str = ""
-
-
-class Challenge(Struct, frozen=True):
-    """What the shop reads of the API's record; it has more fields."""
-
-    id: str
-    to: str = ""
-    state: str = "unknown"
-    attempts: int = 0
-    max_attempts: int = 0
-    generate: int = 0
-    max_generate: int = 0
-    ttl: int = 0
-    resend_in: int = 0
-    message: Sending = field(default_factory=Sending)
-
-    @property
-    def attempts_left(self) -> int:
-        return max(0, self.max_attempts - self.attempts)
-
-    @property
-    def ended(self) -> bool:
-        """True when nothing can change it any more."""
-        return self.state in ("verified", "locked", "cancelled")
-
-    @property
-    def on_its_way(self) -> bool:
-        """True while the message has not come to an end."""
-        return self.message.state in ("queued", "sending")
-
-
-class Reply(Struct, frozen=True, kw_only=True):
-    """The API's envelope, with the HTTP status (0: no answer)."""
-
-    http: int = 0
-    status: str = "error"
-    message: str = ""
-    code: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"null")
-
-    @property
-    def ok(self) -> bool:
-        return self.http == 200
-
-    @property
-    def challenge(self) -> Challenge | None:
-        """The record that it carries, if it does."""
-        try:
-            return msgspec.json.decode(self.data, type=Challenge)
-        except msgspec.DecodeError:
-            return None
-
-
-class Call(Struct, frozen=True, kw_only=True):
-    """One call of the API, for people who want to see how it is done."""
-
-    method: str
-    path: str
-    fields: tuple[tuple[str, str], ...]
-    http: int
-    answer: str
+Kind = Literal["sign-up", "sign-in"]
+Kept = TypeVar("Kept")
 
 
 class Note(Struct, frozen=True):
-    """What the last thing that the visitor did came to."""
+    """What the last thing that the visitor did came to. `about` names it; `wait`: seconds until it may
+    be done again.
+    """
 
     kind: Literal["good", "bad"]
     text: str
+    about: str = ""
+    wait: int = 0
+
+
+class Visitor(Struct, kw_only=True):
+    """A browser, known by the cookie; `account` is the address of who is signed in."""
+
+    cookie: str
+    account: str = ""
+
+
+class Before(Struct, frozen=True, kw_only=True):
+    """The numbers of the last messages that had come."""
+
+    mails: int = 0
+    texts: int = 0
 
 
 class Verification(Struct, kw_only=True):
-    """What the shop remembers of one verification. Mails up to `after` are older than it.
+    """What the shop remembers of one verification.
 
-    `last` is what the API said of it last when the visitor did something.
+    `by` is the channel that it asked for. Messages up to `before` are older. `url` is where
+    the widget goes, `gen` what a status must be about. `last` is what the API said of it last
+    when something was done. `done`: the shop asked and heard yes. `note` stands in the shop,
+    `aside` beside the buttons of the machine room.
     """
 
     id: str
+    kind: Kind
     to: str
-    after: int
+    by: str
+    before: Before
+    visitor: Visitor
+    url: str = ""
+    gen: str = ""
     last: Challenge | None = None
+    done: bool = False
     note: Note | None = None
+    aside: Note | None = None
     calls: deque[Call] = field(default_factory=lambda: deque(maxlen=_CALLS))
+
+    @property
+    def provider(self) -> str:
+        """The way out. Where otpsvc asks for the address, its owner may choose another."""
+        return (self.last and self.last.provider) or self.by
 
 
 class Shop:
-    """`async with Shop(url, secret) as shop:`; `url` is where the API lives."""
+    """The server side: `client` is its only way to otpsvc."""
 
-    def __init__(self, url: str, secret: str) -> None:
-        self._url = url
-        self._auth = BasicAuth(TENANT, secret)
-        self._session: ClientSession | None = None
+    def __init__(self, client: Client) -> None:
+        self._client = client
         self._known: OrderedDict[str, Verification] = OrderedDict()
+        self._visitors: OrderedDict[str, Visitor] = OrderedDict()
 
-    async def __aenter__(self) -> Self:
-        self._session = ClientSession(
-            self._url, auth=self._auth, timeout=ClientTimeout(total=_TIMEOUT), trust_env=False
-        )
-        return self
+    def visitor(self, cookie: str) -> Visitor | None:
+        """Whose cookie this is."""
+        return self._visitors.get(cookie)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._session is not None:
-            await self._session.close()
+    def welcome(self) -> Visitor:
+        """A new visitor."""
+        visitor = Visitor(cookie=secrets.token_urlsafe(24))
+        _keep(self._visitors, visitor.cookie, visitor)
+        return visitor
+
+    def sign_in(self, visitor: Visitor, account: str) -> None:
+        """From now on with another cookie: somebody may have planted the old one."""
+        self.forget_cookie(visitor.cookie)
+        visitor.cookie, visitor.account = secrets.token_urlsafe(24), account
+        _keep(self._visitors, visitor.cookie, visitor)
+
+    def forget_cookie(self, cookie: str) -> None:
+        """It opens nothing any more."""
+        self._visitors.pop(cookie, None)
 
     def find(self, id: str) -> Verification | None:
         """What the shop remembers of this id."""
         return self._known.get(id)
 
-    async def create(self, to: str, *, after: int) -> tuple[Verification, Reply]:
-        """Ask for a verification of this address; it is remembered when the API took it."""
-        one = Verification(id=secrets.token_urlsafe(9), to=to, after=after)
-        if not to:
-            # The API would take it, and ask for the address on its own page.
-            return one, Reply(http=400, message="Please type an e-mail address.")
-        reply = await self._call("PUT", f"/api/otp/{one.id}", {"provider": PROVIDER, "to": to}, one)
-        if reply.ok:
-            # As the API reads the address: this is where the mail goes.
-            one.to = reply.challenge.to if reply.challenge else to
-            self._known[one.id] = one
-            while len(self._known) > _KEPT:
-                self._known.popitem(last=False)
+    async def begin(
+        self, kind: Kind, to: str, *, by: str, visitor: Visitor, before: Before, client_ip: str
+    ) -> tuple[Verification, Reply]:
+        """Ask for a verification; without `to` the page behind its url asks for the address.
+
+        It is remembered when the API took it.
+        """
+        id = secrets.token_urlsafe(9)
+        one = Verification(id=id, kind=kind, to=to, by=by, before=before, visitor=visitor)
+        fields = {"provider": one.provider, "purpose": _PURPOSES[kind]}
+        fields |= {"to": to} if to else {}
+        fields |= {"client_ip": client_ip} if client_ip else {}
+        reply = await self._do(one, "PUT", "", fields)
+        if reply.ok and (challenge := reply.challenge):
+            # As the API reads the address: this is where the message goes.
+            one.to, one.url, one.gen = challenge.to, challenge.url, challenge.gen
+            _keep(self._known, one.id, one)
         return one, reply
 
-    async def check(self, one: Verification, code: str) -> Reply:
-        """Ask whether this is the code."""
-        reply = await self._call("POST", f"/api/otp/{one.id}", {"otp": code}, one)
-        one.note = Note("good", "That was the right code.") if reply.ok else Note("bad", _words(reply))
-        return reply
+    async def finish(self, one: Verification, receipt: str) -> bool:
+        """Ask whether it is verified; only a yes signs anybody up or in."""
+        fields = {"gen": one.gen} | ({"receipt": receipt} if receipt else {})
+        reply = await self._do(one, "POST", "/status", fields)
+        if reply.ok:
+            one.to = reply.challenge.to if reply.challenge else one.to
+            one.done, one.note = True, None
+        elif not one.done:
+            one.note = Note("bad", _unverified(one, reply))
+        return one.done
 
-    async def resend(self, one: Verification) -> Reply:
-        """Ask for the same mail again."""
-        reply = await self._call("POST", f"/api/otp/{one.id}/resend", {}, one)
-        one.note = Note("good", "Sent once more.") if reply.ok else Note("bad", _words(reply))
-        return reply
+    async def again(self, one: Verification) -> None:
+        """Ask for the same message once more."""
+        one.aside = _aside("again", await self._do(one, "POST", "/resend"), "Sent once more.")
 
-    async def cancel(self, one: Verification) -> Reply:
+    async def guess(self, one: Verification, code: str) -> None:
+        """Try a code, as somebody would who does not have the right one."""
+        reply = await self._do(one, "POST", "", {"otp": code})
+        one.aside = _aside("guess", reply, "That was the right code.")
+
+    async def cancel(self, one: Verification) -> None:
         """Say that it is not wanted any more."""
-        reply = await self._call("DELETE", f"/api/otp/{one.id}", {}, one)
-        one.note = None if reply.ok else Note("bad", _words(reply))
-        return reply
+        reply = await self._do(one, "DELETE", "")
+        one.note = None if reply.ok else Note("bad", in_words(reply))
+
+    async def forget(self, one: Verification) -> None:
+        """Say that the record of a verified one is not needed any more."""
+        reply = await self._do(one, "DELETE", "/status", {"gen": one.gen})
+        one.aside = _aside("forget", reply, "The shop needs it no more, and otpsvc drops the record.")
 
     async def read(self, id: str) -> Reply:
         """Where it stands. Asked often, so that it is not kept among the calls."""
-        return await self._call("GET", f"/api/otp/{id}", {}, None)
+        reply, _ = await self._client.call("GET", f"/api/otp/{id}", {})
+        return reply
 
-    async def _call(self, method: str, path: str, fields: dict[str, str], one: Verification | None) -> Reply:
-        assert self._session is not None
-        try:
-            # An empty form would be sent without a body's length, which some proxies refuse.
-            async with self._session.request(method, path, data=fields or None) as answer:
-                http, body = answer.status, await answer.read()
-        except (ClientError, TimeoutError):
-            http, body = 0, b""
-        reply = _reply(http, body)
-        if one is not None:
-            one.last = reply.challenge or one.last
-            call = Call(
-                method=method, path=path, fields=tuple(fields.items()), http=http, answer=_pretty(body)
-            )
-            one.calls.append(call)
+    async def _do(
+        self, one: Verification, method: str, path: str, fields: Mapping[str, str] | None = None
+    ) -> Reply:
+        reply, call = await self._client.call(method, f"/api/otp/{one.id}{path}", fields or {})
+        one.last = reply.challenge or one.last
+        one.calls.append(call)
         return reply
 
 
-def complaint(reply: Reply) -> str:
-    """Why a create was refused, in words for the person who typed the address."""
-    return _words(reply)
+#: The ways that each form may name; the first one when it names none.
+WAYS: Final[Mapping[Kind, tuple[str, ...]]] = {"sign-up": (MAIL,), "sign-in": (SMS, MODEM)}
+_PURPOSES: Final[Mapping[Kind, str]] = {"sign-up": "address_confirmation", "sign-in": "authentication"}
 
 
-def _reply(http: int, body: bytes) -> Reply:
-    try:
-        read = msgspec.json.decode(body, type=Reply)
-    except msgspec.DecodeError:
-        return Reply(http=0, message="The service gave no answer. Please try again.")
-    return msgspec.structs.replace(read, http=http)
+def _keep(kept: OrderedDict[str, Kept], key: str, value: Kept) -> None:
+    kept[key] = value
+    while len(kept) > _KEPT:
+        kept.popitem(last=False)
 
 
-def _pretty(body: bytes) -> str:
-    try:
-        return msgspec.json.format(body, indent=2).decode()
-    except msgspec.DecodeError:
-        return body.decode("utf-8", "replace")
+def _aside(about: str, reply: Reply, good: str) -> Note:
+    return Note(
+        "good" if reply.ok else "bad",
+        good if reply.ok else in_words(reply),
+        about=about,
+        wait=reply.wait,
+    )
 
 
-def _words(reply: Reply) -> str:
+def _unverified(one: Verification, reply: Reply) -> str:
+    """Why nobody was signed up or in."""
+    if reply.code == "not_found":
+        return "otpsvc knows nothing of this any more. Please start again."
+    if reply.code != "not_verified":
+        return in_words(reply)
+    if one.kind == "sign-in":
+        return (
+            "otpsvc says: not verified. A sign-in takes more than a right code: the receipt, which only the"
+            " form inside the shop's page hands over. Without it somebody else's click could sign you in."
+        )
+    return "otpsvc says: not verified yet. Type the code first."
+
+
+def in_words(reply: Reply) -> str:
     """The API's refusal as a shop would say it."""
     match reply.code:
         case "wrong_code":
             left = reply.challenge.attempts_left if reply.challenge else 0
+            if not left:
+                return "Wrong code, and the last one: locked."
             tries = "1 attempt is" if left == 1 else f"{left} attempts are"
-            return f"That is not the code. {tries} left."
+            return f"Wrong code. {tries} left."
         case "locked":
-            return "Too many wrong codes: from now on not even the right one would do."
+            return "Locked: from now on not even the right code would do."
         case "closed":
             return "This code was used already. A code works once."
+        case "resend_too_soon":
+            return "Too fast. The next message may leave in"
         case "not_found":
             return "This verification has ended. Please start again."
-        case "empty_otp":
-            return "Please type the code from the mail."
     return reply.message or "The service refused this."

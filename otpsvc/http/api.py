@@ -11,14 +11,16 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from otpsvc.errors import BadRequest
-from otpsvc.http.calls import CALLS, Call
+from otpsvc.http.asked import Call
+from otpsvc.http.calls import CALLS
 from otpsvc.http.docs import PATHS, Docs
 from otpsvc.http.envelope import Reply, secured, unrouted
 from otpsvc.http.exchange import Exchange
 from otpsvc.http.fields import unquoted_segment
 from otpsvc.http.health import Pulse
-from otpsvc.http.pages import Page
+from otpsvc.http.pages.door import PageDoor
 from otpsvc.http.parts import Parts
+from otpsvc.http.static import static
 
 _TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
 _HELLO: Final = b"otpsvc"
@@ -28,7 +30,7 @@ AnyRequest = Request[Any, Any, Any]
 
 def framed(parts: Parts) -> Litestar:
     """Every call in every form."""
-    routes = [*_calls(), _health(parts), _hello(), Page(parts).route()]
+    routes = [*_calls(), _health(parts), _hello(), *PageDoor(parts).routes(), static()]
     if parts.open_docs:
         routes.append(_docs(Docs(parts.root_url)))
     return Litestar(
@@ -57,12 +59,14 @@ def _handler(path: str, calls: dict[str, Call]) -> HTTPRouteHandler:
     async def serve(request: AnyRequest) -> ASGIApp:
         exchange, call = exchange_of(request), calls[request.method]
         try:
-            id = unquoted_segment(request.path_params.get("id", ""))
+            id = unquoted_segment(next(iter(request.path_params.values()), ""))
         except BadRequest as error:
             return exchange.refuse(error)
         return await exchange.answer(call, id, request.receive)  # type: ignore[arg-type]
 
-    return HTTPRouteHandler(path.replace("{id}", "{id:str}"), http_method=list(calls))(serve)  # type: ignore[arg-type]
+    path, methods = path.replace("}", ":str}"), list(calls)
+    # The status is that of the answer; Litestar's own guess for DELETE forbids a body.
+    return HTTPRouteHandler(path, http_method=methods, status_code=200)(serve)  # type: ignore[arg-type]
 
 
 def _health(parts: Parts) -> HTTPRouteHandler:

@@ -45,7 +45,7 @@ class Authenticator:
     ) -> None:
         self._tenants = tenants
         self._pool = pool
-        self._failures = Buckets(clock)
+        self._failures = Buckets(BURST, REFILL, clock=clock)
         self._key = secrets.token_bytes(32)
         self._seen: OrderedDict[bytes, tuple[str, tuple[Secret, ...]]] = OrderedDict()
 
@@ -82,7 +82,9 @@ class Authenticator:
             raise Unauthorized
         # Where secrets are hashed slowly, no credentials take as long as wrong ones.
         name, secret = given or ("", "")
-        self._failures.take(source)
+        if wait := self._failures.take(source):
+            words = f"Too many failed logins. Retry after {wait} seconds."
+            raise Limited(words, retry_after=wait, code="too_many_logins")
         tenant = self._tenants().get(name)
         if not await self._holds(tenant, secret) or tenant is None:
             raise Unauthorized
@@ -119,29 +121,30 @@ class Authenticator:
 
 
 class Buckets:
-    """Failed logins of each source: a bucket that holds BURST and gains one every REFILL seconds."""
+    """What each source may still do: a bucket that holds `burst` and gains one every `refill` seconds."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, burst: int, refill: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._room = burst * refill
+        self._refill = refill
         self._clock = clock
         #: When the bucket of a source will be full again; the oldest is forgotten first.
         self._full: OrderedDict[str, float] = OrderedDict()
 
-    def take(self, source: str) -> None:
-        """Raises: Limited when there is none left."""
+    def take(self, source: str) -> int:
+        """Take one: 0, or the seconds until there is one again."""
         now = self._clock()
-        full = max(now, self._full.get(source, now)) + REFILL
-        if full > now + BURST * REFILL:
-            wait = math.ceil(full - now - BURST * REFILL)
-            words = f"Too many failed logins. Retry after {wait} seconds."
-            raise Limited(words, retry_after=wait, code="too_many_logins")
+        full = max(now, self._full.get(source, now)) + self._refill
+        if full > now + self._room:
+            return math.ceil(full - now - self._room)
         self._full[source] = full
         self._full.move_to_end(source)
         if len(self._full) > _SOURCES:
             self._full.popitem(last=False)
+        return 0
 
     def give_back(self, source: str) -> None:
         """The attempt was none that failed."""
-        full = self._full.get(source, 0.0) - REFILL
+        full = self._full.get(source, 0.0) - self._refill
         if full > self._clock():
             self._full[source] = full
         else:

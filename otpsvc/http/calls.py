@@ -1,36 +1,19 @@
 """What the API can be asked, each as one typed function that both ways to it call.
 
-The hot path and Litestar's routes differ in how they find a call and read its
-parameters; from here on there is one way.
+Here are the calls of verification, and the list of all. The hot path and Litestar's routes
+differ in how they find a call and read its parameters; from here on there is one way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
-
-import msgspec
-from msgspec import Struct
 
 from otpsvc.dispatch import Client
 from otpsvc.errors import BadRequest
+from otpsvc.http import blocks, messages
+from otpsvc.http.asked import Asked, Call
 from otpsvc.request import read_client_ip, read_create, read_key
-from otpsvc.tenant import Tenant
-from otpsvc.verify import Verifier
 from otpsvc.view import View
-
-
-class Asked(Struct, frozen=True):
-    """Who asks for what: `id` as the path has it ("" for none), `key` the Idempotency-Key."""
-
-    verifier: Verifier
-    tenant: Tenant
-    fields: Mapping[str, str]
-    id: str = ""
-    key: str = ""
-
-    def __repr__(self) -> str:
-        return "Asked(…)"
 
 
 async def create(asked: Asked) -> View:
@@ -38,15 +21,15 @@ async def create(asked: Asked) -> View:
     tenant, id = asked.tenant, asked.id
     if asked.key and not id:
         # The first answer of this key can be given again only under the id that it had.
-        id = asked.verifier.keyring.name("new", tenant.name, read_key(asked.key), _body(asked))
+        id = asked.verifier.keyring.name("new", tenant.name, read_key(asked.key), asked.body())
     request = read_create(asked.fields, tenant.codes, id=id, key=asked.key)
     return await asked.verifier.create(tenant, request)
 
 
 async def create_or_command(asked: Asked) -> View:
-    """A create without an id. A `command` is for the relay. Raises: as `create`."""
+    """A create without an id. Commands of relay clients went another way. Raises: as `create`."""
     if "command" in asked.fields:
-        raise BadRequest("Commands are not taken here.", code="unknown_command", field="command")
+        raise BadRequest("A command is one JSON object.", code="unknown_command", field="command")
     return await create(asked)
 
 
@@ -113,37 +96,27 @@ async def providers(asked: Asked) -> list[str]:
 
 def _operation(asked: Asked) -> bytes:
     """The same for the same request under the same Idempotency-Key. Raises: BadRequest."""
-    return asked.verifier.keyring.digest("op", asked.tenant.name, read_key(asked.key), _body(asked))[:8]
-
-
-def _body(asked: Asked) -> bytes:
-    """The whole request in one form."""
-    return msgspec.json.encode([asked.id, sorted(asked.fields.items())])
-
-
-class Call(Struct, frozen=True):
-    """One thing that can be asked, and where. `missing`: the status of NotFound."""
-
-    method: str
-    route: str
-    run: Callable[[Asked], Awaitable[object]]
-    missing: int = 404
+    return asked.verifier.keyring.digest("op", asked.tenant.name, read_key(asked.key), asked.body())[:8]
 
 
 CREATE: Final = Call("PUT", "/api/otp/{id}", create)
 # otpgateway answers 400 here, and its clients look at it.
 CHECK: Final = Call("POST", "/api/otp/{id}", check, missing=400)
 STATUS: Final = Call("POST", "/api/otp/{id}/status", status, missing=400)
+NEW_BY_PUT: Final = Call("PUT", "/api/otp", create, commands=True)
+NEW: Final = Call("POST", "/api/otp", create_or_command, commands=True)
 CALLS: Final = (
     CREATE,
     CHECK,
     STATUS,
     Call("DELETE", "/api/otp/{id}/status", consume, missing=400),
-    Call("PUT", "/api/otp", create),
-    Call("POST", "/api/otp", create_or_command),
+    NEW_BY_PUT,
+    NEW,
     Call("POST", "/api/otp/{id}/resend", resend),
     Call("GET", "/api/otp/{id}", read),
     Call("DELETE", "/api/otp/{id}", cancel),
     Call("POST", "/api/budgets/reset", reset_budget),
-    Call("GET", "/api/providers", providers),
+    Call("GET", "/api/providers", providers, scopes=("otp", "sms", "mail")),
+    *messages.CALLS,
+    *blocks.CALLS,
 )

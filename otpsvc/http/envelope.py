@@ -23,7 +23,7 @@ _PROBLEM: Final = (b"content-type", b"application/problem+json")
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
 _REALM: Final = (b"www-authenticate", b'Basic realm="otpsvc", charset="UTF-8"')
-_CLOSE: Final = (b"connection", b"close")
+CLOSE: Final = (b"connection", b"close")
 
 _STATUSES: Final[dict[type[Exception], int]] = {
     errors.BadRequest: 400,
@@ -86,10 +86,10 @@ class _Problem(Struct, omit_defaults=True):
     data: object = None
 
 
-def success(data: object, request_id: bytes) -> Reply:
-    """200 with `data`."""
+def success(data: object, request_id: bytes, status: int = 200) -> Reply:
+    """`data`, with the status of what was done."""
     body = b'{"status":"success","data":' + encode(data) + b"}"
-    return Reply(200, body, _headers(_JSON, body, request_id))
+    return Reply(status, body, _headers(_JSON, body, request_id))
 
 
 def refusal(error: Exception, request_id: bytes, *, problem: bool = False, missing: int = 404) -> Reply:
@@ -113,7 +113,7 @@ def refusal(error: Exception, request_id: bytes, *, problem: bool = False, missi
     if status == 401:
         more.append(_REALM)
     if isinstance(error, BodyRefused):
-        more.append(_CLOSE)
+        more.append(CLOSE)
     return _reply(said, status, request_id, problem=problem, wait=wait, more=more)
 
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
-from otpsvc.errors import Busy, Forbidden, RequestError
-from otpsvc.http.calls import Asked, Call
+from otpsvc.errors import Busy, RequestError
+from otpsvc.http import relay
+from otpsvc.http.asked import Asked, Call
 from otpsvc.http.client import Trusted, client_address, masked
 from otpsvc.http.envelope import Reply, refusal, success
 from otpsvc.http.fields import Receive, read_body, read_fields
@@ -51,36 +52,63 @@ class Exchange:
         """Carry a call out. Every error becomes an answer."""
         try:
             tenant = await self._who()
+            if not call.commands:
+                call.permit(tenant)
             headers = self.headers
-            fields = read_fields(
-                await read_body(receive, headers),
-                headers.get(b"content-type", b""),
-                self._scope["query_string"] or b"",
-            )
+            body = await read_body(receive, headers)
+            if call.commands:
+                if relay.is_command(body):
+                    return await self._carry_out(tenant, body)
+                call.permit(tenant)
+            fields = read_fields(body, headers.get(b"content-type", b""), self._scope["query_string"] or b"")
             key = headers.get(b"idempotency-key", b"").decode("latin-1")
-            asked = Asked(self._parts.verifier, tenant, fields, id, key)
-            return success(await call.run(asked), self.id)
+            asked = Asked(self._parts, tenant, fields, id, key)
+            return success(await call.run(asked), self.id, call.done)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
             return self.refuse(error, missing=call.missing)
 
+    async def relayed(self, receive: Receive) -> Reply:
+        """Answer at a door of relay clients. Every error becomes an answer of their kind."""
+        try:
+            tenant = await self._who()
+            if self._scope["method"] not in relay.METHODS:
+                return self._said(relay.unknown_method(self.id))
+            body = await read_body(receive, self.headers)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._refuse_relayed(error)
+        return await self._carry_out(tenant, body)
+
+    async def _carry_out(self, tenant: Tenant, body: bytes) -> Reply:
+        try:
+            return self._said(await relay.carry_out(self._parts.relay, tenant, body, self.id))
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._refuse_relayed(error)
+
+    def _refuse_relayed(self, error: Exception) -> Reply:
+        self._note(error)
+        return self._said(relay.refusal(error, self.id))
+
+    def _said(self, reply: Reply) -> Reply:
+        self.code = reply.code
+        return reply
+
     async def _who(self) -> Tenant:
-        """Raises: Unauthorized, Forbidden, Limited, Busy."""
+        """Raises: Unauthorized, Limited, Busy."""
         authenticator, header = self._parts.authenticator, self.headers.get(b"authorization")
         tenant = authenticator.known(header)
         if tenant is None:
             tenant = await authenticator.tenant(header, client_prefix(self.address))
         self.tenant = tenant.name
-        if "otp" not in tenant.scopes:
-            raise Forbidden("This namespace may not use verifications.", code="scope")
         return tenant
 
     def refuse(self, error: Exception, *, missing: int = 404) -> Reply:
         """The answer to an error; one that should not happen is noted for the log."""
+        self._note(error)
+        return self._said(refusal(error, self.id, problem=self.problem, missing=missing))
+
+    def _note(self, error: Exception) -> None:
         if not isinstance(error, (RequestError, Busy)):
             self.failure = described(error)
-        reply = refusal(error, self.id, problem=self.problem, missing=missing)
-        self.code = reply.code
-        return reply
 
     def log(self, route: str, status: int) -> None:
         """Write the request's line."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from otpsvc.http.docs import Docs
 from otpsvc.http.envelope import Reply, encode, secured, success, unrouted
 from otpsvc.http.exchange import Exchange, described
 from otpsvc.http.parts import ChannelHealth, Health, Parts
+from otpsvc.standing import FeederHealth
 from otpsvc.store import Store
 
 #: Seconds that a yes or no is kept, and that one channel's ping may take.
@@ -59,16 +60,21 @@ async def examine(
     store: Store,
     channels: Mapping[str, Channel],
     *,
+    feeders: Callable[[], Awaitable[Mapping[str, FeederHealth]]] | None = None,
     warnings: Iterable[str] = (),
     timeout: float = PING_TIME,
 ) -> Health:
-    """Ask the store and every channel at once; `timeout` (seconds) holds for each."""
+    """Ask the store and every channel at once; `timeout` (seconds) holds for each.
+
+    `feeders` answers what the store was told of them. Raises: StoreUnavailable, which leaves them out.
+    """
     pings = asyncio.gather(*(_ping(channel, timeout) for channel in channels.values()))
-    (ok, word), answers = await asyncio.gather(_store(store), pings)
+    (ok, word), answers, told = await asyncio.gather(_store(store), pings, _told(feeders))
     return Health(
         ok=ok,
         store=word,
         channels=dict(zip(channels, answers, strict=True)),
+        feeders=told,
         warnings=tuple(warnings),
         versions=versions(),
     )
@@ -85,6 +91,15 @@ async def _store(store: Store) -> tuple[bool, str]:
         return True, await store.ping()
     except StoreUnavailable as error:
         return False, error.message
+
+
+async def _told(
+    feeders: Callable[[], Awaitable[Mapping[str, FeederHealth]]] | None,
+) -> Mapping[str, FeederHealth]:
+    try:
+        return await feeders() if feeders else {}
+    except StoreUnavailable:
+        return {}
 
 
 async def _ping(channel: Channel, timeout: float) -> ChannelHealth:

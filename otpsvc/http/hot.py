@@ -1,8 +1,9 @@
-"""Stands in front of Litestar: serves the three busiest calls itself, watches over all the others.
+"""Stands in front of Litestar: serves the three busiest calls and relay clients, watches over the rest.
 
 A create, check or status as a plain form costs no routing and no framework here; any
 other form of them, and everything else, goes on to Litestar. Both ways meet in
-`Exchange.answer`, and both end in one line of the log.
+`Exchange.answer`, and both end in one line of the log. Relay clients have paths of the
+operator's choice, and `/api/otp` beside them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from otpsvc.http.calls import CHECK, CREATE, STATUS, Call
+from otpsvc.http.asked import Call
+from otpsvc.http.calls import CHECK, CREATE, NEW, NEW_BY_PUT, STATUS
 from otpsvc.http.client import Trusted, read_trusted
 from otpsvc.http.envelope import WHOLE, secured, unrouted
 from otpsvc.http.exchange import Exchange
@@ -23,6 +25,8 @@ from otpsvc.http.parts import Parts
 _PREFIX: Final = b"/api/otp/"
 _STATUS: Final = b"/status"
 _HEALTH: Final = b"/api/health"
+_NEW: Final = b"/api/otp"
+_NEWS: Final = {"POST": NEW, "PUT": NEW_BY_PUT}
 
 
 class Front:
@@ -33,6 +37,7 @@ class Front:
         self._trusted = trusted
         self._inner = inner
         self._pulse = Pulse(parts.verifier.store)
+        self._relay = {path.encode() + end: path for path in parts.relay_paths for end in (b"", b"/")}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -45,7 +50,12 @@ class Front:
             await reply(scope, receive, send)
             exchange.log("/api/health", reply.status)
             return
-        found = _hot(scope["method"], path) if path.startswith(_PREFIX) and _plain(scope, exchange) else None
+        if path in self._relay:
+            reply = await exchange.relayed(receive)
+            await reply(scope, receive, send)
+            exchange.log(self._relay[path], reply.status)
+            return
+        found = _found(scope, path, exchange)
         if found is None:
             await self._pass_on(exchange, scope, receive, send)
             return
@@ -130,6 +140,14 @@ class _Watch:
             self.status = message["status"]
             message = {**message, "headers": secured(list(message["headers"]), self._request_id)}
         await self._send(message)
+
+
+def _found(scope: Any, path: bytes, exchange: Exchange) -> tuple[Call, str] | None:
+    """What is served here, and the id in the path."""
+    if path == _NEW:
+        call = _NEWS.get(scope["method"])
+        return (call, "") if call else None
+    return _hot(scope["method"], path) if path.startswith(_PREFIX) and _plain(scope, exchange) else None
 
 
 def _plain(scope: Any, exchange: Exchange) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from http import HTTPStatus
-from typing import Any, Final
-
-from msgspec import Struct
+from typing import Final
 
 from otpsvc import __version__
+from otpsvc.http import openapi_messages as messages
 from otpsvc.http import openapi_schemas as schemas
+from otpsvc.http.asked import Call
 from otpsvc.http.calls import CALLS
+from otpsvc.http.openapi_said import Said
 from otpsvc.http.openapi_schemas import ID_PARAMETER, KEY_PARAMETER, RECORD, Schema, bodies
 
 _ASKED: Final = {"provider": "smtp", "to": "anna@home.example"}
@@ -26,20 +27,6 @@ _CODES: Final = {
     429: ("resend_too_soon", "The code was sent already. Retry after 30 seconds."),
     503: ("store_unavailable", "Unable to reach store."),
 }
-
-
-class Said(Struct, frozen=True, kw_only=True):
-    """What the document says about a call. `refused`: what it answers beyond what all do."""
-
-    title: str
-    note: str = ""
-    fields: Schema = {}
-    required: tuple[str, ...] = ()
-    example: Schema = {}
-    refused: tuple[int, ...] = ()
-    key: bool = False
-    query: bool = False
-    data: Any = None
 
 
 _CREATE: Final = Said(
@@ -107,6 +94,7 @@ _SAID: Final[dict[tuple[str, str], Said]] = {
         data="OK",
     ),
     ("GET", "/api/providers"): Said(title="List the ways out", data=["smtp", "sms"]),
+    **messages.SAID,
 }
 
 
@@ -115,22 +103,23 @@ def document(root_url: str) -> Schema:
     paths: dict[str, Schema] = {}
     for call in CALLS:
         said = _SAID[call.method, call.route]
-        paths.setdefault(call.route, {})[call.method.lower()] = _operation(call.method, call.route, said)
+        paths.setdefault(call.route, {})[call.method.lower()] = _operation(call, said)
     paths["/api/health"] = {"get": _health()}
     whole = {
         "openapi": "3.1.0",
         "info": {
             "title": "otpsvc",
             "version": __version__,
-            "description": "Verifies that a person can read what is sent to an address. Parameters come as"
-            " form, multipart, JSON or query alike. Errors come as `{status, message, code}`, or as"
-            " RFC 9457 where `Accept` names application/problem+json.",
+            "description": "Verifies that a person can read what is sent to an address, and sends texts and"
+            " mails. Parameters come as form, multipart, JSON or query alike. Errors come as"
+            " `{status, message, code}`, or as RFC 9457 where `Accept` names application/problem+json."
+            " Relay clients (OTP-Broker, OTP-Pi) have doors of their own, which are not listed here.",
         },
         "servers": [{"url": root_url}],
         "security": [{"basic": []}],
         "paths": paths,
         "components": {
-            "schemas": schemas.components(),
+            "schemas": schemas.components() | messages.components(),
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic", "description": "Namespace and its secret."}
             },
@@ -139,15 +128,15 @@ def document(root_url: str) -> Schema:
     return copy.deepcopy(whole)
 
 
-def _operation(method: str, route: str, said: Said) -> Schema:
-    parameters = [ID_PARAMETER] if "{id}" in route else []
+def _operation(call: Call, said: Said) -> Schema:
+    parameters = [said.path or ID_PARAMETER] if "{" in call.route else []
     if said.key:
         parameters.append(KEY_PARAMETER)
     operation: Schema = {
         "summary": said.title,
         "description": said.note,
-        "operationId": _name(method, route),
-        "responses": _responses(said),
+        "operationId": _name(call.method, call.route),
+        "responses": _responses(call, said),
     }
     if said.query:
         parameters += [
@@ -163,14 +152,14 @@ def _operation(method: str, route: str, said: Said) -> Schema:
 
 def _name(method: str, route: str) -> str:
     words = [word for word in route.split("/") if word.isalpha()]
-    return "_".join([method.lower(), *words, *(["id"] if "{id}" in route else [])])
+    return "_".join([method.lower(), *words, *(["id"] if "{" in route else [])])
 
 
-def _responses(said: Said) -> Schema:
-    shape = "RecordAnswer" if isinstance(said.data, dict) else "Success"
+def _responses(call: Call, said: Said) -> Schema:
+    shape = said.shape or ("RecordAnswer" if isinstance(said.data, dict) else "Success")
     success = {"status": "success", "data": said.data}
     responses: Schema = {
-        "200": {"description": "Done.", "content": {"application/json": _content(shape, success)}}
+        str(call.done): {"description": "Done.", "content": {"application/json": _content(shape, success)}}
     }
     return responses | {str(status): _refusal(status) for status in sorted({*_ALWAYS, *said.refused})}
 

@@ -13,7 +13,7 @@ from otpsvc.verify import CODE_MAX
 from otpsvc.view import STATE_WORDS, View
 
 Schema = dict[str, Any]
-_REF: Final = "#/components/schemas/{name}"
+REF: Final = "#/components/schemas/{name}"
 
 RECORD: Final[Schema] = {
     "namespace": "shop",
@@ -79,42 +79,44 @@ KEY_PARAMETER: Final[Schema] = {
 }
 
 
-def _text(note: str, most: int = 0, **more: Any) -> Schema:
+def text(note: str, most: int = 0, **more: Any) -> Schema:
+    """A parameter of text, of at most so many characters."""
     return {"type": "string", "description": note} | ({"maxLength": most} if most else {}) | more
 
 
-def _number(note: str, most: int) -> Schema:
+def number(note: str, most: int) -> Schema:
+    """A whole number from 1."""
     return {"type": "integer", "minimum": 1, "maximum": most, "description": note}
 
 
 _TTL_MAX: Final = max(TTL_CAP.values())
-_CLIENT_IP: Final = _text("The user's address, as you see it; guards count by it.")
-_TO: Final = _text("Address or number. None: nothing is sent yet.", 256, examples=["anna@home.example"])
+_CLIENT_IP: Final = text("The user's address, as you see it; guards count by it.")
+_TO: Final = text("Address or number. None: nothing is sent yet.", 256, examples=["anna@home.example"])
 
 CREATE: Final[Schema] = {
-    "provider": _text("A way out, as /api/providers lists them.", examples=["smtp"]),
+    "provider": text("A way out, as /api/providers lists them.", examples=["smtp"]),
     "to": _TO,
-    "ttl": _number("Seconds that the code lives; at most 600 unless it confirms an address.", _TTL_MAX),
-    "max_attempts": _number("Checks of the code; capped by the config.", 100),
-    "max_generate": _number("Messages for this id.", SENDS_MAX),
-    "otp": _text("Your own code instead of ours.", 10, minLength=4),
+    "ttl": number("Seconds that the code lives; at most 600 unless it confirms an address.", _TTL_MAX),
+    "max_attempts": number("Checks of the code; capped by the config.", 100),
+    "max_generate": number("Messages for this id.", SENDS_MAX),
+    "otp": text("Your own code instead of ours.", 10, minLength=4),
     "purpose": {"type": "string", "enum": list(PURPOSES), "description": "What the code is for."},
-    "extra": _text("JSON that comes back with the record.", EXTRA_MAX, examples=['{"order":7}']),
-    "channel_description": _text("Shown above the form for the code.", DESCRIPTION_MAX),
-    "address_description": _text("Shown above the form for the address.", DESCRIPTION_MAX),
-    "locale": _text("Language of message and page.", 35, examples=["en"]),
+    "extra": text("JSON that comes back with the record.", EXTRA_MAX, examples=['{"order":7}']),
+    "channel_description": text("Shown above the form for the code.", DESCRIPTION_MAX),
+    "address_description": text("Shown above the form for the address.", DESCRIPTION_MAX),
+    "locale": text("Language of message and page.", 35, examples=["en"]),
     "client_ip": _CLIENT_IP,
     "trusted": {"type": "boolean", "description": "You know the user: the budgets of strangers do not hold."},
 }
 CHECK: Final[Schema] = {
-    "otp": _text("What the user typed.", CODE_MAX, minLength=1, examples=["123456"]),
+    "otp": text("What the user typed.", CODE_MAX, minLength=1, examples=["123456"]),
     "client_ip": _CLIENT_IP,
-    "skip_delete": _text("Taken and ignored: a verified record stays until its ttl ends."),
-    "action": _text("Taken and ignored."),
+    "skip_delete": text("Taken and ignored: a verified record stays until its ttl ends."),
+    "action": text("Taken and ignored."),
 }
 STATUS: Final[Schema] = {
-    "receipt": _text("Of the answer to the right code; needed for authentication and transaction."),
-    "gen": _text("Of the create that you ask about.", 32, pattern="^[0-9a-f]{32}$"),
+    "receipt": text("Of the answer to the right code; needed for authentication and transaction."),
+    "gen": text("Of the create that you ask about.", 32, pattern="^[0-9a-f]{32}$"),
 }
 RESEND: Final[Schema] = {"client_ip": _CLIENT_IP}
 RESET: Final[Schema] = {"provider": CREATE["provider"], "to": _TO}
@@ -141,7 +143,7 @@ def components() -> Schema:
     """All named schemas: the record from its own type, the envelopes around it."""
     # Without its defaults: every field is always there.
     shape = [(field.name, field.type) for field in msgspec.structs.fields(View)]
-    _, found = msgspec.json.schema_components([msgspec.defstruct("Record", shape)], ref_template=_REF)
+    _, found = msgspec.json.schema_components([msgspec.defstruct("Record", shape)], ref_template=REF)
     record = found["Record"]
     for name, note in _NOTES.items():
         described = record["properties"][name]
@@ -151,11 +153,16 @@ def components() -> Schema:
     record["properties"]["state"] = {"enum": sorted({*STATE_WORDS.values(), "unknown"})}
     record["description"] = "One verification."
     return found | {
-        "Success": _envelope("success", {"data": {}}),
-        "RecordAnswer": _envelope("success", {"data": {"$ref": _REF.format(name="Record")}}),
+        "Success": answer({}),
+        "RecordAnswer": answer({"$ref": REF.format(name="Record")}),
         "Refusal": _envelope("error", _refused(), optional=("data", "field")),
         "Problem": _problem(),
     }
+
+
+def answer(data: Schema) -> Schema:
+    """The envelope of a success with this in it."""
+    return _envelope("success", {"data": data})
 
 
 def _refused() -> Schema:

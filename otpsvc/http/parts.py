@@ -6,7 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Struct
 
+from otpsvc.blocking import BlockList
 from otpsvc.http.auth import Authenticator
+from otpsvc.inbox import Inbox
+from otpsvc.lines import Lines
+from otpsvc.relay import Relay
+from otpsvc.standing import FeederHealth
+from otpsvc.submit import Submitter
 from otpsvc.tenant import Tenant
 from otpsvc.verify import Verifier
 
@@ -42,11 +48,14 @@ class ChannelHealth(Struct, frozen=True):
 class Health(Struct, frozen=True, kw_only=True):
     """How the service is, in detail. `ok` is the store's word alone: a far end that is down is no reason
     to take this node out of service.
+
+    `channels` are those of this process, `feeders` those of all nodes.
     """
 
     ok: bool
     store: str
     channels: Mapping[str, ChannelHealth]
+    feeders: Mapping[str, FeederHealth] = {}
     warnings: tuple[str, ...] = ()
     versions: Mapping[str, str]
 
@@ -54,7 +63,8 @@ class Health(Struct, frozen=True, kw_only=True):
 class Parts(Struct, frozen=True, kw_only=True):
     """`tenants` is asked for every request: it may be reloaded. `health.examine` makes a `health`.
 
-    `metrics` answers the Prometheus text format. `trusted_proxies` as the config has
+    `metrics` answers the Prometheus text format. `titles`: what ways out are called, where
+    the config says so. `trusted_proxies` as the config has
     them. `open_docs` shows the API's documentation on the public listener too.
     """
 
@@ -65,5 +75,13 @@ class Parts(Struct, frozen=True, kw_only=True):
     metrics: Callable[[], bytes]
     log: Callable[[RequestLine], None]
     root_url: str
+    #: Runs the commands of relay clients, who knock at `relay_paths`.
+    relay: Relay
+    relay_paths: tuple[str, ...] = ()
+    submitter: Submitter
+    blocks: BlockList
+    inbox: Inbox
+    lines: Lines
+    titles: Mapping[str, str] = {}
     trusted_proxies: tuple[str, ...] = ()
     open_docs: bool = False

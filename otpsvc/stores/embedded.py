@@ -214,6 +214,13 @@ class EmbeddedStore:
         raise ConfigError("redis", "app.data_dir", expected, f"{what}; its log ends: {last}")
 
 
+def running_url(data_dir: Path) -> str:
+    """Where the server of another process listens for this directory; empty: there is none."""
+    note = data_dir.absolute() / "store" / "socket"
+    path = note.read_text() if note.exists() else ""
+    return f"unix://{quote(path)}" if path and _answers(path) else ""
+
+
 def _is_ours(folder: Path) -> bool:
     try:
         found = folder.lstat()

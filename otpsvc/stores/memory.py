@@ -11,11 +11,15 @@ from collections.abc import Callable, Sequence
 
 from otpsvc.challenge import MessageRecord
 from otpsvc.message import Lane, MessageState
-from otpsvc.store import Answer, Batch, Claimed, Creation, Guess, Resend, Wake
+from otpsvc.step import Answer, Batch, Claimed, Creation, Guess, Posted, Posting, Resend
+from otpsvc.step import Kept as KeptText
+from otpsvc.store import ALL, BARRED, Wake
 from otpsvc.stores import memory_check, memory_creation
 from otpsvc.stores.memory_check import Question
-from otpsvc.stores.memory_outbox import Outbox, enqueue
+from otpsvc.stores.memory_outbox import Outbox
+from otpsvc.stores.memory_posting import enqueue, report
 from otpsvc.stores.memory_space import Budget, Kept, Opened, Space
+from otpsvc.stores.memory_watches import Watches
 from otpsvc.tenant import PURPOSES, Rate
 
 #: Milliseconds that a running request holds its Idempotency-Key.
@@ -34,6 +38,7 @@ class MemoryStore:
         self._run = os.urandom(20) if fenced else b""
         self._spaces: dict[str, Space] = {}
         self._guards: Kept[str, list[float]] = Kept()
+        self._leases: Kept[str, bytes] = Kept()
         self._check_values: dict[str, bytes] = {}
         self._wake: Wake | None = None
 
@@ -90,7 +95,11 @@ class MemoryStore:
     async def cancel(self, tenant: str, n: str, op: bytes) -> Answer:
         return memory_check.cancel(self._space(tenant), n, op)
 
-    async def reserve(self, guards: Sequence[tuple[str, Sequence[Rate]]]) -> tuple[float, int]:
+    async def reserve(
+        self, guards: Sequence[tuple[str, Sequence[Rate]]], dest: bytes = b""
+    ) -> tuple[float, int]:
+        if dest in self._space(ALL).blocks:
+            return 0, BARRED
         now, worst, which = self._ms(), 0.0, -1
         for at, (name, rates) in enumerate(guards):
             stamps = self._guards.get(name, now) or []
@@ -130,10 +139,8 @@ class MemoryStore:
             for trusted in (False, True):
                 space.wrong.drop(Budget(dest, purpose, trusted))
 
-    async def enqueue(
-        self, tenant: str, n: str, *, route: str, lane: Lane, ttl: int, meta: bytes, body: bytes
-    ) -> str:
-        return enqueue(self._space(tenant), n, route=route, lane=lane, ttl=ttl, meta=meta, body=body)
+    async def enqueue(self, posting: Posting) -> Posted:
+        return enqueue(self._space(posting.tenant), posting)
 
     async def message(self, tenant: str, n: str) -> MessageRecord | None:
         parcel = self._space(tenant).parcel(n)
@@ -153,10 +160,101 @@ class MemoryStore:
         return outbox.later(claimed, delay=delay, way=way, reason=reason[:60], uncertain=uncertain)
 
     async def finish(
-        self, claimed: Claimed, *, state: MessageState, way: int, reason: str, uncertain: bool
+        self,
+        claimed: Claimed,
+        *,
+        state: MessageState,
+        way: int,
+        reason: str,
+        uncertain: bool,
+        parts: int = 0,
     ) -> str:
         outbox = self._outbox(claimed)
-        return outbox.finish(claimed, state=state, way=way, reason=reason[:60], uncertain=uncertain)
+        return outbox.finish(
+            claimed, state=state, way=way, reason=reason[:60], uncertain=uncertain, parts=parts
+        )
+
+    async def report(self, tenant: str, member: str, *, gen: bytes, sends: int, ok: bool) -> str:
+        return report(self._space(tenant), member, gen=gen, sends=sends, ok=ok)
+
+    async def block(self, scope: str, dest: bytes, sealed: bytes) -> bool:
+        blocks = self._space(scope).blocks
+        new = dest not in blocks
+        blocks.setdefault(dest, sealed)
+        return new
+
+    async def unblock(self, scope: str, dest: bytes) -> bool:
+        return self._space(scope).blocks.pop(dest, None) is not None
+
+    async def blocked(self, scope: str, dest: bytes) -> bytes | None:
+        return self._space(scope).blocks.get(dest)
+
+    async def blocks(self, scope: str) -> list[tuple[bytes, bytes]]:
+        return list(self._space(scope).blocks.items())
+
+    async def barred(self, dests: Sequence[bytes]) -> list[bool]:
+        return [dest in self._space(ALL).blocks for dest in dests]
+
+    async def keep_text(self, scope: str, id: str, sealed: bytes, *, life: int, most: int) -> bool:
+        space = self._space(scope)
+        return space.inbox.keep(id, sealed, now=space.now, life=life, most=most)
+
+    async def texts(self, scope: str, *, before: float = 0, limit: int = 100) -> list[KeptText]:
+        space = self._space(scope)
+        return space.inbox.list(now=space.now, before=before, limit=limit)
+
+    async def first(
+        self, tenant: str, name: str, token: bytes, *, life: int, within: int | None = None
+    ) -> bytes:
+        space = self._space(tenant)
+        known = space.firsts.get(name, space.now)
+        oldest = life - (life if within is None else within)
+        if known is not None and space.firsts.until(name) - space.now > oldest:
+            return known
+        space.firsts.put(name, token, space.now + life)
+        return token
+
+    async def hold(self, name: str, token: bytes, *, life: int) -> bool:
+        now = self._ms()
+        if self._leases.get(name, now) not in (None, token):
+            return False
+        self._leases.put(name, token, now + life)
+        return True
+
+    async def release(self, name: str, token: bytes) -> None:
+        if self._leases.get(name, self._ms()) == token:
+            self._leases.drop(name)
+
+    async def unread(self, scope: str, feeder: str, *, limit: int = 1) -> list[KeptText]:
+        space = self._space(scope)
+        return space.inbox.unread(feeder, now=space.now, limit=limit)
+
+    async def advance(self, scope: str, feeder: str, id: str) -> None:
+        self._space(scope).inbox.advance(feeder, id)
+
+    async def arrivals(self, scope: str) -> int:
+        return self._space(scope).inbox.arrivals
+
+    async def messages(self, tenant: str, ns: Sequence[str]) -> list[MessageRecord | None]:
+        return [await self.message(tenant, n) for n in ns]
+
+    def _watches(self, tenant: str, feeder: str) -> tuple[Watches, float]:
+        space = self._space(tenant)
+        return space.watches.setdefault(feeder, Watches()), space.now
+
+    async def watch(
+        self, tenant: str, feeder: str, watches: Sequence[tuple[str, bytes]], *, life: int, most: int
+    ) -> None:
+        held, now = self._watches(tenant, feeder)
+        held.add(watches, now=now, life=life, most=most)
+
+    async def watched(self, tenant: str, feeder: str) -> list[tuple[str, bytes]]:
+        held, now = self._watches(tenant, feeder)
+        return held.list(now=now)
+
+    async def rewatch(self, tenant: str, feeder: str, n: str, sealed: bytes) -> None:
+        held, now = self._watches(tenant, feeder)
+        held.change(n, sealed, now=now)
 
     async def check_values(self, values: Sequence[tuple[str, bytes]]) -> list[str]:
         return [name for name, value in values if self._check_values.setdefault(name, value) != value]

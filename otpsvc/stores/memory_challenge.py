@@ -19,6 +19,7 @@ STATES: Final = {state: at for at, state in enumerate(MessageState)}
 QUEUED: Final = STATES[MessageState.QUEUED]
 SENDING: Final = STATES[MessageState.SENDING]
 SENT: Final = STATES[MessageState.SENT]
+DELIVERED: Final = STATES[MessageState.DELIVERED]
 FAILED: Final = STATES[MessageState.FAILED]
 EXPIRED: Final = STATES[MessageState.EXPIRED]
 

@@ -7,9 +7,9 @@ from collections import Counter
 from msgspec import Struct
 
 from otpsvc.challenge import CANCELLED_BY, CREATED, SPENT, VERIFIED_BY, WRONG, Flag, State
-from otpsvc.store import Answer, Guess
+from otpsvc.step import Answer, Guess
 from otpsvc.stores.memory_challenge import Challenge
-from otpsvc.stores.memory_space import Budget, Space
+from otpsvc.stores.memory_space import GRACE, Budget, Space
 from otpsvc.tenant import Rate
 
 __all__ = ["Question", "cancel", "check", "read", "status"]
@@ -24,6 +24,8 @@ def check(space: Space, g: Guess) -> Answer:
     c = space.challenge(g.n)
     if c is None or c.epoch != space.epoch or space.now >= c.deadline or c.has(Flag.CONSUMED):
         return space.answer("unknown")
+    if g.gen and g.gen != c.gen:
+        return space.answer("unknown")
     if done := c.first_answer(g.op):
         return space.answer(_WORDS.get(done, "wrong"), c)
     if refused := _refused(space, c):
@@ -34,10 +36,22 @@ def check(space: Space, g: Guess) -> Answer:
     budget = _WrongChecks(space, c, g)
     if wait := budget.wait():
         return space.answer("budget", c, wait)
+    if g.open_most and not _has_open_attempt(space, c, g):
+        return space.answer("budget", c, c.deadline - space.now)
     c.attempts += 1
     if c.mix(digest) == c.digest:
         return _verified(space, c, g, budget)
     return _wrong(space, c, g, budget)
+
+
+def _has_open_attempt(space: Space, c: Challenge, g: Guess) -> bool:
+    """Count one of the few attempts that a client without a token has."""
+    spent = space.open.get(g.n, space.now) or Counter()
+    if spent[g.client] >= g.open_most:
+        return False
+    spent[g.client] += 1
+    space.open.put(g.n, spent, c.deadline + GRACE)
+    return True
 
 
 def _refused(space: Space, c: Challenge) -> Answer | None:
@@ -50,7 +64,7 @@ def _refused(space: Space, c: Challenge) -> Answer | None:
 
 def _offered(c: Challenge, g: Guess) -> bytes | None:
     """The digest made by the record's scheme and key; without one nothing is counted."""
-    if g.gen and g.gen != c.gen:
+    if g.salt and g.salt != c.salt:
         return None
     wanted = ("a" if c.has(Flag.SLOW_HASH) else "h", c.kid)
     return next((offer.digest for offer in g.offers if (offer.scheme, offer.kid) == wanted), None)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from otpsvc.challenge import CANCELLED_BY, CREATED, VERIFIED_BY, Flag, State
-from otpsvc.store import Answer, Creation, Once, Resend
+from otpsvc.step import Answer, Creation, Once, Resend
 from otpsvc.stores.memory_challenge import QUEUED, SENDING, Challenge
 from otpsvc.stores.memory_space import DAY, Opened, Space
-from otpsvc.tenant import Rate
 
 __all__ = ["create", "resend"]
 
@@ -16,6 +15,8 @@ def create(space: Space, c: Creation) -> Answer:
     known = _alive(space, c.n)
     if known and known.first_answer(c.op):
         return space.answer("created", known)
+    if c.pin and not _may_go_on(c, known):
+        return space.answer("changed", known)
     if c.once and (first := _asked_before(space, c, c.once)):
         return first
     if refused := _refused(space, c, known):
@@ -51,6 +52,13 @@ def _alive(space: Space, n: str) -> Challenge | None:
     return known
 
 
+def _may_go_on(c: Creation, known: Challenge | None) -> bool:
+    """Whether a page may name this address, or another way to it."""
+    if known is None or known.gen != c.pin or not known.waits_for_code:
+        return False
+    return known.sends == 0 or known.dest == c.dest or known.has(Flag.COLLECTED)
+
+
 def _asked_before(space: Space, c: Creation, once: Once) -> Answer | None:
     opened = space.onces.get(once.name, space.now)
     if opened is None:
@@ -63,6 +71,8 @@ def _asked_before(space: Space, c: Creation, once: Once) -> Answer | None:
 
 
 def _refused(space: Space, c: Creation, known: Challenge | None) -> Answer | None:
+    if c.route and c.dest in space.blocks:
+        return space.answer("blocked", known)
     if known and known.attempts >= known.max_attempts:
         return space.answer("locked", known, known.deadline - space.now)
     if known and c.route and known.sends >= known.max_sends:
@@ -70,20 +80,8 @@ def _refused(space: Space, c: Creation, known: Challenge | None) -> Answer | Non
     # The wait guards a destination: a corrected address need not sit it out.
     if known and c.route and space.now < known.wait and known.dest == c.dest:
         return space.answer("wait", known, known.wait - space.now)
-    wait = _sends_spent(space, c.sends) if c.route else 0
+    wait = space.count_send(c.sends) if c.route else 0
     return space.answer("budget", known, wait) if wait else None
-
-
-def _sends_spent(space: Space, rate: Rate | None) -> float:
-    """Count a send of the tenant; milliseconds to wait when there is none left."""
-    if rate is None:
-        return 0
-    sent = space.sends.get("", space.now) or 0
-    until = space.sends.until("") if sent else space.now + rate.window * 1000
-    if sent >= rate.count:
-        return until - space.now
-    space.sends.put("", sent + 1, until)
-    return 0
 
 
 def _challenge(space: Space, c: Creation, known: Challenge | None) -> Challenge:
@@ -157,7 +155,7 @@ def resend(space: Space, r: Resend) -> Answer:
         return refused
     space.unqueue(r.n, known)
     if known.has(Flag.SLOW_HASH):
-        known.gen, known.kid, known.salt, known.body, known.blob = r.new_gen, r.kid, r.salt, r.body, r.blob
+        known.kid, known.salt, known.body = r.kid, r.salt, r.body
         known.digest, known.gen_at, known.uncertain = known.mix(r.digest), space.now, 0
     known.state, known.way, known.reason = State.OPEN, 0, ""
     _send(space, r.n, known, waits=r.waits, lease=r.lease)
@@ -175,6 +173,8 @@ def _resend_refused(space: Space, r: Resend, known: Challenge) -> Answer | None:
         return space.answer("closed", known)
     if not known.route or known.sends == 0:
         return space.answer("unsent", known)
+    if known.dest in space.blocks:
+        return space.answer("blocked", known)
     if known.sends >= known.max_sends:
         return space.answer("sends", known, known.deadline - now)
     if now < known.wait:
@@ -186,7 +186,7 @@ def _resend_refused_by_code(space: Space, r: Resend, known: Challenge) -> Answer
     # Only the tenant knows a code that it supplied: it must come again, by a PUT.
     if known.has(Flag.SUPPLIED):
         return space.answer("supplied", known)
-    if known.gen != r.gen or (known.has(Flag.SLOW_HASH) and not r.new_gen):
+    if known.gen != r.gen or (known.has(Flag.SLOW_HASH) and not r.digest):
         return space.answer("offer", known)
-    wait = _sends_spent(space, r.sends)
+    wait = space.count_send(r.sends)
     return space.answer("budget", known, wait) if wait else None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
-from otpsvc.challenge import EVENT, RAW, State
+from otpsvc.challenge import RAW, unpack_raw
 from otpsvc.message import Lane, MessageState
-from otpsvc.store import Batch, Claimed
+from otpsvc.step import Batch, Claimed
 from otpsvc.stores.memory_challenge import (
     EXPIRED,
     FAILED,
@@ -21,21 +22,10 @@ from otpsvc.stores.memory_challenge import (
 )
 from otpsvc.stores.memory_space import DAY, HOUR, Space
 
-__all__ = ["Outbox", "enqueue"]
+__all__ = ["Outbox"]
 
-
-def enqueue(space: Space, n: str, *, route: str, lane: Lane, ttl: int, meta: bytes, body: bytes) -> str:
-    """As `Store.enqueue`."""
-    if space.parcel(n) or space.delivered.get(n, space.now):
-        return "known"
-    now = space.now
-    parcel = Parcel(
-        kind=RAW, created=now, deadline=now + ttl, due=now, route=route, lane=lane, meta=meta, body=body
-    )
-    space.keep_parcel(n, parcel)
-    space.queue(route, lane)["m" + n] = now
-    space.wake(route, lane)
-    return "queued"
+#: Why a message was not sent.
+BLOCKED: Final = "blocked"
 
 
 class Outbox:
@@ -74,7 +64,7 @@ class Outbox:
             return None
         hold(held, now=self._space.now, lease=lease)
         self._queue[member] = held.due
-        self._keep(n, held)
+        self._space.save(n, held)
         return held
 
     def _challenge(self, n: str) -> Challenge | None:
@@ -82,11 +72,14 @@ class Outbox:
         space, c = self._space, self._space.challenge(n)
         if c is None or not self._waits(c) or not c.waits_for_code:
             return None
-        if c.epoch == space.epoch and space.now < c.deadline:
+        alive = c.epoch == space.epoch and space.now < c.deadline
+        if alive and c.dest not in space.blocks:
             return c
         doubt(c)
         self._ended += 1
-        if c.epoch != space.epoch:
+        if alive:
+            space.fail_send(n, c, BLOCKED)
+        elif c.epoch != space.epoch:
             c.mstate, c.reason, c.body = FAILED, "store_restarted", b""
             space.end(n, c)
         else:
@@ -98,11 +91,13 @@ class Outbox:
         space, parcel = self._space, self._space.parcel(n)
         if parcel is None or not self._waits(parcel):
             return None
-        if space.now < parcel.deadline:
+        late = space.now >= parcel.deadline
+        if not late and not (parcel.kind == RAW and unpack_raw(parcel.meta).dest in space.blocks):
             return parcel
         self._ended += 1
         doubt(parcel)
-        parcel.mstate, parcel.reason, parcel.body = EXPIRED, "deadline", b""
+        parcel.mstate, parcel.reason = (EXPIRED, "deadline") if late else (FAILED, BLOCKED)
+        parcel.body = b""
         space.keep_parcel(n, parcel)
         return None
 
@@ -118,12 +113,6 @@ class Outbox:
         del self._queue[member]
         if c:
             space.end(n, c)
-
-    def _keep(self, n: str, held: Challenge | Parcel) -> None:
-        if isinstance(held, Challenge):
-            self._space.keep(n, held)
-        else:
-            self._space.keep_parcel(n, held)
 
     def _claimed(self, member: str, held: Challenge | Parcel) -> Claimed:
         left, at = (held.deadline - self._space.now) / 1000, time.monotonic()
@@ -173,7 +162,7 @@ class Outbox:
     def _put_back(self, claimed: Claimed, held: Challenge | Parcel, delay: int) -> str:
         held.due = self._space.now + delay
         self._queue[claimed.member] = held.due
-        self._keep(claimed.n, held)
+        self._space.save(claimed.n, held)
         return "ok"
 
     def _over(self, claimed: Claimed, held: Challenge | Parcel) -> bool:
@@ -189,10 +178,19 @@ class Outbox:
             return False
         self._queue.pop(claimed.member, None)
         held.mstate, held.body, held.reason = EXPIRED, b"", reason
-        self._keep(claimed.n, held)
+        self._space.save(claimed.n, held)
         return True
 
-    def finish(self, claimed: Claimed, *, state: MessageState, way: int, reason: str, uncertain: bool) -> str:
+    def finish(
+        self,
+        claimed: Claimed,
+        *,
+        state: MessageState,
+        way: int,
+        reason: str,
+        uncertain: bool,
+        parts: int,
+    ) -> str:
         """As `Store.finish`."""
         held, space = self._held(claimed, uncertain=uncertain), self._space
         if held is None:
@@ -200,19 +198,16 @@ class Outbox:
         held.mstate, held.reason, held.body, held.way = STATES[state], reason, b"", way
         self._queue.pop(claimed.member, None)
         if isinstance(held, Challenge):
+            # When it was: pages tell it.
+            held.due = space.now
             if held.mstate == FAILED:
-                self._failed(claimed.n, held)
-        elif held.kind == EVENT and held.mstate == SENT:
+                space.fail_send(claimed.n, held, reason)
+        elif held.kind == RAW:
+            held.meta = bytes([min(parts, 255)]) + held.meta[1:]
+        elif held.mstate == SENT:
             space.parcels.drop(claimed.n)
             # A message can fail once more after a resend; the other events cannot repeat.
             space.delivered.put(claimed.n, True, space.now + (DAY if held.meta[:1] == b"f" else HOUR))
             return "ok"
-        self._keep(claimed.n, held)
+        space.save(claimed.n, held)
         return "ok"
-
-    def _failed(self, n: str, c: Challenge) -> None:
-        # A failed send starts no wait.
-        c.wait = self._space.now
-        if c.state == State.OPEN and c.epoch == self._space.epoch and self._space.now < c.deadline:
-            c.state = State.FAILED
-            self._space.event(n, c, "f")

@@ -10,14 +10,17 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from otpsvc.challenge import EVENT, Flag, State
 from otpsvc.message import Lane
-from otpsvc.store import Answer
-from otpsvc.stores.memory_challenge import QUEUED, SENDING, Challenge, Parcel
+from otpsvc.step import Answer
+from otpsvc.stores.memory_challenge import FAILED, QUEUED, SENDING, Challenge, Parcel
+from otpsvc.stores.memory_inbox import Inbox
+from otpsvc.stores.memory_watches import Watches
+from otpsvc.tenant import Rate
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 #: All in milliseconds. A challenge outlives its deadline by `GRACE`, and by `DAY` when it owes an event.
-GRACE, HOUR, DAY = 2000, 3_600_000, 86_400_000
+GRACE, MINUTE, HOUR, DAY = 2000, 60_000, 3_600_000, 86_400_000
 EVENT_LIFE: Final = 3 * DAY
 #: A step back of the clock by more than this voids what was open.
 STEP_BACK: Final = 2000
@@ -78,7 +81,18 @@ class Space:
         #: Tombstones of events.
         self.delivered: Kept[str, bool] = Kept()
         self.onces: Kept[str, Opened] = Kept()
+        #: Of raw messages: which one stands for a name.
+        self.raw_onces: Kept[str, str] = Kept()
+        #: Blocked destinations, and what was sealed with each.
+        self.blocks: dict[bytes, bytes] = {}
+        self.inbox = Inbox()
+        #: Of feeders: who was the first with a name.
+        self.firsts: Kept[str, bytes] = Kept()
+        #: By feeder: the messages that it tells of.
+        self.watches: dict[str, Watches] = {}
         self.wrong: Kept[Budget, Counter[bytes]] = Kept()
+        #: Attempts of clients without a token, by challenge.
+        self.open: Kept[str, Counter[bytes]] = Kept()
         self.sends: Kept[str, int] = Kept()
         self._queues: dict[tuple[str, Lane], dict[str, float]] = {}
         self._run = b""
@@ -105,6 +119,8 @@ class Space:
         until = max(challenge.deadline, self.now) + GRACE
         if challenge.has(Flag.CALLBACK) and challenge.waits_for_code:
             until += DAY
+        if challenge.has(Flag.LINGERS):
+            until += MINUTE
         self.challenges.put(n, challenge, until)
 
     def parcel(self, n: str) -> Parcel | None:
@@ -112,6 +128,12 @@ class Space:
 
     def keep_parcel(self, n: str, parcel: Parcel) -> None:
         self.parcels.put(n, parcel, max(parcel.deadline, self.now) + DAY)
+
+    def save(self, n: str, held: Challenge | Parcel) -> None:
+        if isinstance(held, Challenge):
+            self.keep(n, held)
+        else:
+            self.keep_parcel(n, held)
 
     def queue(self, route: str, lane: Lane) -> dict[str, float]:
         """What is due on a route, and when."""
@@ -147,6 +169,28 @@ class Space:
         self.keep_parcel(id, parcel)
         queue["m" + id] = self.now
         self.wake("callback", "event")
+
+    def count_send(self, rate: Rate | None) -> float:
+        """Count a send of the tenant; milliseconds to wait when there is none left."""
+        if rate is None:
+            return 0
+        sent = self.sends.get("", self.now) or 0
+        until = self.sends.until("") if sent else self.now + rate.window * 1000
+        if sent >= rate.count:
+            return until - self.now
+        self.sends.put("", sent + 1, until)
+        return 0
+
+    def fail_send(self, n: str, challenge: Challenge, reason: str) -> None:
+        """Its message ends as one that failed: no wait begins, and who waits for the code is told."""
+        c = challenge
+        c.mstate, c.reason, c.body, c.due = FAILED, reason, b"", self.now
+        # Of a verified one it is the time of that.
+        if c.state != State.VERIFIED:
+            c.wait = self.now
+        if c.state == State.OPEN and c.epoch == self.epoch and self.now < c.deadline:
+            c.state = State.FAILED
+            self.event(n, c, "f")
 
     def end(self, n: str, challenge: Challenge) -> None:
         """Its deadline has come, or it is of another epoch: an open one's tenant is told."""

@@ -11,13 +11,19 @@ local function doubt(r)
   if r.mstate == SENDING and r.uncertain < 255 then r.uncertain = r.uncertain + 1 end
 end
 
-local function fail_challenge(key, n, r, state, reason, kind)
+-- Its message ends here.
+local function end_challenge(key, member, n, r, state, reason)
   ended = ended + 1
+  redis.call('ZREM', KEYS[1], member)
   doubt(r)
-  r.mstate, r.reason, r.body = state, reason, ''
-  if kind and r.state == OPEN then
-    r.state = kind == 'r' and VOID or FAILED
-    event(T, n, r, kind, now)
+  if reason == 'blocked' then
+    fail_send(T, n, r, reason, now, epoch)
+  else
+    r.mstate, r.reason, r.body = state, reason, ''
+  end
+  if r.epoch ~= epoch and r.state == OPEN then
+    r.state = VOID
+    event(T, n, r, 'r', now)
   end
   save_challenge(key, r, now)
 end
@@ -28,14 +34,9 @@ local function take_challenge(member, n)
   local stale = not r or r.route ~= route or (r.mstate ~= QUEUED and r.mstate ~= SENDING)
     or (r.state ~= OPEN and r.state ~= FAILED)
   if stale then return redis.call('ZREM', KEYS[1], member) end
-  if r.epoch ~= epoch then
-    redis.call('ZREM', KEYS[1], member)
-    return fail_challenge(key, n, r, M_FAILED, 'store_restarted', 'r')
-  end
-  if now >= r.deadline then
-    redis.call('ZREM', KEYS[1], member)
-    return fail_challenge(key, n, r, M_EXPIRED, 'deadline', nil)
-  end
+  if r.epoch ~= epoch then return end_challenge(key, member, n, r, M_FAILED, 'store_restarted') end
+  if now >= r.deadline then return end_challenge(key, member, n, r, M_EXPIRED, 'deadline') end
+  if is_blocked(T, r.dest) then return end_challenge(key, member, n, r, M_FAILED, 'blocked') end
   doubt(r)
   r.mstate, r.tries = SENDING, math.min(r.tries + 1, 255)
   r.fence, r.due = r.fence % 65535 + 1, now + lease
@@ -50,10 +51,12 @@ local function take_message(member, n)
   if not m or m.route ~= route or (m.mstate ~= QUEUED and m.mstate ~= SENDING) then
     return redis.call('ZREM', KEYS[1], member)
   end
-  if now >= m.deadline then
+  local late = now >= m.deadline
+  -- A raw message's destination stands in its meta (`challenge.pack_raw`); an event has none.
+  if late or (m.kind == RAW and is_blocked(T, string.sub(m.meta, 2, 17))) then
     redis.call('ZREM', KEYS[1], member)
     doubt(m)
-    m.mstate, m.reason, m.body = M_EXPIRED, 'deadline', ''
+    m.mstate, m.reason, m.body = late and M_EXPIRED or M_FAILED, late and 'deadline' or 'blocked', ''
     ended = ended + 1
     return save_message(key, m, now, 86400000)
   end

@@ -9,7 +9,7 @@ local kind, dest, d, salt, route = num(ARGV[11]), ARGV[12], ARGV[13], ARGV[14], 
 local ttl, cap, max_attempts, max_sends = num(ARGV[16]), num(ARGV[17]), num(ARGV[18]), num(ARGV[19])
 local waits, blob, body = ARGV[20], ARGV[21], ARGV[22]
 local send_count, send_window = num(ARGV[23]), num(ARGV[24])
-local print_, lease = ARGV[25], num(ARGV[26])
+local print_, lease, pin = ARGV[25], num(ARGV[26]), ARGV[27]
 local sending = route ~= ''
 
 local r = load_challenge(KEYS[1])
@@ -27,6 +27,13 @@ if r and (r.epoch ~= epoch or now >= r.deadline) then
   r = nil
 end
 if r and first_answer(r, op) then return { 'created', now, epoch, r.raw, 0 } end
+-- A page may name the address of a challenge that has none, or change one that it named
+-- itself, or take another way to the same; the generation stays, for the code is derived
+-- from the destination too.
+if pin ~= '' and (not r or r.gen ~= pin or (r.state ~= OPEN and r.state ~= FAILED)
+    or (r.sends > 0 and r.dest ~= dest and not has(r.flags, COLLECTED))) then
+  return { 'changed', now, epoch, r and r.raw or '', 0 }
+end
 
 if print_ ~= '' then
   local o = redis.call('GET', KEYS[4])
@@ -42,6 +49,8 @@ local function refuse(outcome, wait)
   if print_ ~= '' then redis.call('DEL', KEYS[4]) end
   return { outcome, now, epoch, r and r.raw or '', wait }
 end
+
+if sending and redis.call('HEXISTS', 'block:' .. T, dest) == 1 then return refuse('blocked', 0) end
 
 local same = false
 if r then

@@ -5,7 +5,8 @@
 
 local OPEN, VERIFIED, LOCKED, CANCELLED, FAILED, VOID, EXPIRED = 0, 1, 2, 3, 4, 5, 6
 local NONE, QUEUED, SENDING, SENT, M_FAILED, M_EXPIRED = 0, 1, 2, 3, 5, 6
-local TRUSTED, SLOW_HASH, SUPPLIED, CALLBACK, RECEIPT_USED, CONSUMED = 1, 2, 4, 8, 16, 32
+local DELIVERED = 4
+local TRUSTED, SLOW_HASH, SUPPLIED, CALLBACK, RECEIPT_USED, CONSUMED, COLLECTED, LINGERS = 1, 2, 4, 8, 16, 32, 64, 128
 
 local HEAD = '<BBBBBc4c16c16c16dI4I4I4I4HBBBBBBBBH'
 local TAIL = '<Bc0Bc0Bc0Bc0Hc0Hc0'
@@ -47,10 +48,11 @@ end
 
 -- A challenge that owes its tenant an event outlives its deadline by a day, so that
 -- the event can still be written when all workers were down at the deadline.
-local GRACE, OWES = 2000, 86400000
+local GRACE, OWES, MINUTE = 2000, 86400000, 60000
 local function save_challenge(key, r, now)
   local life = r.deadline - now + GRACE
   if has(r.flags, CALLBACK) and (r.state == OPEN or r.state == FAILED) then life = life + OWES end
+  if has(r.flags, LINGERS) then life = life + MINUTE end
   if life < GRACE then life = GRACE end
   redis.call('SET', key, pack_challenge(r), 'PX', string.format('%.0f', life))
 end
@@ -123,18 +125,6 @@ end
 local MHEAD, MTAIL = '<BBBBBBHddd', '<Bc0Bc0Bc0Bc0Hc0'
 local EVENT, RAW = 1, 2
 
-local function load_message(key)
-  local s = redis.call('GET', key)
-  -- One byte: the tombstone of an event that was delivered.
-  if not s or #s == 1 then return nil end
-  local m, p = {}, nil
-  m.v, m.kind, m.mstate, m.tries, m.uncertain, m.way, m.fence, m.created, m.deadline, m.due, p =
-    struct.unpack(MHEAD, s)
-  m.route, m.lane, m.reason, m.meta, m.body = struct.unpack(MTAIL, s, p)
-  m.raw = s
-  return m
-end
-
 local function save_message(key, m, now, keep)
   m.raw = struct.pack(MHEAD, m.v, m.kind, m.mstate, m.tries, m.uncertain, m.way, m.fence,
     m.created, m.deadline, m.due)
@@ -162,15 +152,6 @@ local function event(T, n, r, kind, now)
   redis.call('ZADD', due, now, 'm' .. id)
   wake(T, 'callback', 'event')
   return true
-end
-
--- A sliding window of at most `count` stamps in `window` ms; returns ms to wait, or nil.
-local function must_wait(stamps, now, count, window)
-  local inside = {}
-  for i = 1, #stamps do
-    if stamps[i] > now - window then inside[#inside + 1] = stamps[i] end
-  end
-  if #inside >= count then return inside[#inside - count + 1] + window - now end
 end
 
 local num = tonumber

@@ -1,7 +1,7 @@
 -- What a worker says of a message that it holds: still on it, may I send, later, done.
 -- KEYS: record, clock, due
 -- ARGV: run, est, seen, T, member, fence, generation ('' for messages), action,
---       due or lease (ms), way, reason, state, uncertain (0 or 1), waits off
+--       due or lease (ms), way, reason, state, uncertain (0 or 1), parts (of a raw message)
 -- Answer: {outcome, now, epoch}; outcome `lost` when the lease, generation or record is gone
 local T, member, fence, gen, action = ARGV[4], ARGV[5], num(ARGV[6]), ARGV[7], ARGV[8]
 local ms, way, reason, state, doubt = num(ARGV[9]), num(ARGV[10]), ARGV[11], num(ARGV[12]), num(ARGV[13])
@@ -25,14 +25,11 @@ if action == 'finish' then
   r.mstate, r.reason, r.body, r.way = state, reason, '', way
   redis.call('ZREM', KEYS[3], member)
   if challenge then
-    if state == M_FAILED then
-      -- A failed send starts no wait.
-      r.wait = now
-      if r.state == OPEN and r.epoch == epoch and now < r.deadline then
-        r.state = FAILED
-        event(T, n, r, 'f', now)
-      end
-    end
+    -- When it was: pages tell it.
+    r.due = now
+    if state == M_FAILED then fail_send(T, n, r, reason, now, epoch) end
+  elseif r.kind == RAW then
+    r.meta = string.char(num(ARGV[14])) .. string.sub(r.meta, 2)
   elseif r.kind == EVENT and state == SENT then
     -- A generation can fail again after a resend, a day long at most; other events cannot repeat.
     local failed = string.sub(r.meta, 1, 1) == 'f'

@@ -1,8 +1,8 @@
 -- Sends the code of an open challenge once more: the same code, or with a slow hash a
--- new one (then generation, digest, salt and body come with the call).
+-- new one (then key id, digest, salt and body come with the call).
 -- KEYS: challenge, clock, sends budget
 -- ARGV: run, est, seen, T, n, op, waits, send count, send window, lease,
---       known generation, new generation, key id, digest, salt, body, new blob, once print
+--       known generation, key id, digest, salt, body
 -- Answer: {outcome, now, epoch, record, ms to wait}
 local T, n, op, waits = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local send_count, send_window, lease = num(ARGV[8]), num(ARGV[9]), num(ARGV[10])
@@ -15,11 +15,12 @@ if first_answer(r, op) then return { 'created', now, epoch, r.raw, 0 } end
 if r.attempts >= r.max_attempts then return { 'locked', now, epoch, r.raw, r.deadline - now } end
 if r.state ~= OPEN and r.state ~= FAILED then return { 'closed', now, epoch, r.raw, 0 } end
 if r.sends == 0 or r.route == '' then return { 'unsent', now, epoch, r.raw, 0 } end
+if redis.call('HEXISTS', 'block:' .. T, r.dest) == 1 then return { 'blocked', now, epoch, r.raw, 0 } end
 if r.sends >= r.max_sends then return { 'sends', now, epoch, r.raw, r.deadline - now } end
 if now < r.wait then return { 'wait', now, epoch, r.raw, r.wait - now } end
 -- Only the tenant knows a code that it supplied: it must come again, by a PUT.
 if has(r.flags, SUPPLIED) then return { 'supplied', now, epoch, r.raw, 0 } end
-if r.gen ~= ARGV[11] or (has(r.flags, SLOW_HASH) and ARGV[12] == '') then
+if r.gen ~= ARGV[11] or (has(r.flags, SLOW_HASH) and ARGV[13] == '') then
   return { 'offer', now, epoch, r.raw, 0 }
 end
 if send_count > 0 then
@@ -32,8 +33,8 @@ if send_count > 0 then
 end
 unqueue(T, n, r)
 if has(r.flags, SLOW_HASH) then
-  r.gen, r.kid, r.salt, r.body, r.blob = ARGV[12], ARGV[13], ARGV[15], ARGV[16], ARGV[17]
-  r.digest, r.gen_at, r.uncertain = mix(r, ARGV[14]), now, 0
+  r.kid, r.salt, r.body = ARGV[12], ARGV[14], ARGV[15]
+  r.digest, r.gen_at, r.uncertain = mix(r, ARGV[13]), now, 0
 end
 r.state, r.sends, r.mstate, r.tries, r.way, r.reason = OPEN, r.sends + 1, QUEUED, 0, 0, ''
 r.fence = r.fence % 65535 + 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
+
+from tests.far_ends.rabbitmq import RabbitServer
 
 # Timed examples fail on a busy machine and say nothing about the code.
 hypothesis.settings.register_profile("otpsvc", deadline=None)
@@ -34,3 +36,12 @@ def need() -> Callable[[str], str]:
         pytest.skip(f"{tool} is missing; as root .ci/packages installs it")
 
     return path_of
+
+
+@pytest.fixture(scope="session")
+def rabbit(need: Callable[[str], str]) -> Iterator[RabbitServer]:
+    """The RabbitMQ of this worker: it takes seconds to start, so feeders and channels share it."""
+    need("rabbitmq-server")
+    need("epmd")
+    with RabbitServer() as server:
+        yield server

@@ -108,6 +108,17 @@ def test_the_lines_for_those_who_come_from_otpgateway(place: Path) -> None:
     assert "hint:" not in run("check").stdout
 
 
+def test_the_line_for_those_who_come_from_otp_pi(place: Path) -> None:
+    feeder = '[feeders.rabbit]\ntype = "rabbitmq"\ntenant = "shop"\nurl = "amqp://127.0.0.1"\n'
+    (place / "config.toml").write_text(CONFIG + feeder)
+    said = run("check").stdout
+    (place / "config.toml").write_text(CONFIG + feeder + 'replies = ["answers"]\n')
+
+    assert "hint: answers of the feeders rabbit go only where the broker itself leads them" in said
+    assert "feeders: rabbit;" in said
+    assert "hint: answers" not in run("check").stdout
+
+
 def test_every_problem_is_named(place: Path) -> None:
     (place / "config.toml").write_text(
         CONFIG.replace("port = 1\n", "port = 0\n").replace("data_dir", "data_die")

@@ -31,7 +31,7 @@ BAD_TABLES = [
     # sections and keys
     ("app = 1", "app: expected a table, got 1"),
     ("[aps]", 'aps: expected a known key (did you mean "app"?)'),
-    ("[zzz]", "zzz: expected one of app, channels, codes, limits, redis, routes, tenants"),
+    ("[zzz]", "zzz: expected one of app, channels, codes, feeders, limits, redis, relay, routes, tenants"),
     ("[app]\nlisten_on = 1", 'app.listen_on: expected a known key (did you mean "listen"?)'),
     ('[app]\n"\\u001b[31m" = 1',
      ('app."\\u001b[31m": expected one of admin_listen, data_dir, keyring, listen, '

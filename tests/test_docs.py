@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -17,32 +17,42 @@ from typing import Any, NamedTuple
 import click
 import pytest
 import trustme
-from msgspec import Struct, inspect
+from msgspec import Struct, inspect, structs
 
 from otpsvc import errors
-from otpsvc.address import EMAIL
-from otpsvc.challenge import EventMeta
+from otpsvc.address import EMAIL, phone
+from otpsvc.challenge import EventMeta, pack_raw
 from otpsvc.channel import ChannelConfig
 from otpsvc.channels import OWN, channel_type
 from otpsvc.channels.poster import Signer
 from otpsvc.cli import main
 from otpsvc.config import ConfigTables
 from otpsvc.config.environment import overlay
+from otpsvc.config.pages import PageTable
 from otpsvc.config.reading import Reader
 from otpsvc.config.tenants import TenantTable, TextsTable
 from otpsvc.config.types import fields_of, without_none, written
 from otpsvc.errors import Refused, Unavailable
+from otpsvc.feeder import FeederConfig
+from otpsvc.feeders import OWN as FEEDERS
+from otpsvc.feeders import feeder_type
+from otpsvc.gsm.types import Quota
 from otpsvc.http import envelope
 from otpsvc.http.calls import CALLS
 from otpsvc.keyring import Keyring
 from otpsvc.letter import event_body
+from otpsvc.lines import Answered, Line
 from otpsvc.loading import Source
 from otpsvc.message import Message, MessageState
 from otpsvc.metrics import Metrics
+from otpsvc.store import Posting
 from otpsvc.stores.connection import Connector, check_durability
+from otpsvc.stores.desk import Desk
+from otpsvc.stores.errand import Errands
+from otpsvc.stores.ledger import RedisLedger
 from otpsvc.stores.redis import LUA, RedisStore
 from otpsvc.stores.url import read_url
-from otpsvc.tenant import Codes, Limits
+from otpsvc.tenant import Codes, Limits, Rate
 from otpsvc.view import Personal, View
 from tests.far_ends.valkey import ValkeyServer, free_port
 from tests.flows.rig import Node, Outlet, new_key, tenant
@@ -262,6 +272,16 @@ def known_channel(name: str) -> type[ChannelConfig] | None:
     return channel_types(name) if name in OWN else None
 
 
+def known_feeder(name: str) -> type[FeederConfig] | None:
+    return feeder_type(name).Config if name in FEEDERS else None
+
+
+def feeder_fields(type_name: str) -> dict[str, inspect.Field]:
+    common = fields_of(FeederConfig)
+    fields = fields_of(feeder_type(type_name).Config)
+    return {name: field for name, field in fields.items() if name not in common}
+
+
 def own_fields(type_name: str) -> dict[str, inspect.Field]:
     common = fields_of(ChannelConfig)
     return {name: field for name, field in fields_of(channel_types(type_name)).items() if name not in common}
@@ -296,14 +316,21 @@ TABLES: list[tuple[str, str, dict[str, inspect.Field]]] = [
     ("configuration.md", "limits", plain_fields(Limits)),
     ("configuration.md", "tenants", plain_fields(TenantTable)),
     ("configuration.md", "tenants.templates", plain_fields(TextsTable)),
+    ("configuration.md", "tenants.page", plain_fields(PageTable)),
     ("channels.md", "What every channel has", plain_fields(ChannelConfig)),
     ("channels.md", "smtp", own_fields("smtp")),
     ("channels.md", "webhook", own_fields("webhook")),
+    ("channels.md", "rabbitmq", own_fields("rabbitmq")),
+    ("channels.md", "mqtt", own_fields("mqtt")),
     ("channels.md", "file", own_fields("file")),
+    ("feeders.md", "What every feeder has", plain_fields(FeederConfig)),
+    ("rabbitmq.md", "Keys", feeder_fields("rabbitmq")),
+    ("wsbroker.md", "Three generations", feeder_fields("wsbroker")),
+    ("mqtt.md", "Keys", feeder_fields("mqtt")),
 ]
 
 
-@pytest.mark.parametrize(("name", "heading", "fields"), TABLES, ids=[one[1] for one in TABLES])
+@pytest.mark.parametrize(("name", "heading", "fields"), TABLES, ids=[f"{one[0]}-{one[1]}" for one in TABLES])
 def test_a_table_has_every_key_with_its_default(
     name: str, heading: str, fields: dict[str, inspect.Field]
 ) -> None:
@@ -332,6 +359,9 @@ def is_key(dotted: str) -> bool:
     section, *rest = dotted.split(".")
     if section == "channels":
         known = set().union(*(fields_of(channel_types(name)) for name in OWN))
+        return len(rest) == 1 or (len(rest) == 2 and rest[1] in known)
+    if section == "feeders":
+        known = set().union(*(fields_of(feeder_type(name).Config) for name in FEEDERS))
         return len(rest) == 1 or (len(rest) == 2 and rest[1] in known)
     if section == "routes":
         return len(rest) == 1
@@ -367,7 +397,8 @@ def test_every_variable_that_is_named_is_read(name: str) -> None:
     named = {one for one in re.findall(r"\bOTPSVC_[A-Z_]*__[A-Z_]+", text) if one != "OTPSVC_SECTION__KEY"}
     tables = tomllib.loads((ROOT / "config.sample.toml").read_text("utf-8"))
 
-    done = overlay(tables, dict.fromkeys(named, ""), root=ConfigTables, channels=known_channel)
+    plugins = {"channels": known_channel, "feeders": known_feeder}
+    done = overlay(tables, dict.fromkeys(named, ""), root=ConfigTables, plugins=plugins)
 
     assert done.problems == []
 
@@ -440,8 +471,9 @@ def test_json_examples_have_the_shape_of_real_answers(name: str) -> None:
         example = json.loads(block)
         data = example.get("data")
         if isinstance(data, dict) and "max_generate" in data:
-            # Other pages than this one may show a part.
-            assert data.keys() <= set(View.__struct_fields__)
+            # Other pages than this one may show a part. Answers to commands tell their status, too.
+            own = {"status"} if "command" in example else set()
+            assert data.keys() - own <= set(View.__struct_fields__)
             assert name != "api.md" or list(data) == list(View.__struct_fields__)
         if "code" in example and "message" in example:
             assert example["code"] in known
@@ -531,7 +563,7 @@ def test_every_command_can_be_copied(name: str) -> None:
 def test_every_command_that_is_named_exists() -> None:
     for name in NAMES:
         for span in SPAN.findall(page(name).prose):
-            for word in re.findall(r"^otpsvc ([a-z]+)", span):
+            for word in re.findall(r"^otpsvc ([a-z-]+)", span):
                 assert word in main.commands, span
 
 
@@ -541,6 +573,8 @@ def test_every_command_that_is_named_exists() -> None:
 def test_every_metric_that_is_named_is_kept() -> None:
     metrics = Metrics()
     metrics.request(method="GET", route="/", status=200, seconds=0.1)
+    metrics.delivery(ok=True)
+    metrics.incoming(complete=True)
     metrics.attempt(channel="smtp", lane="otp", result="sent", final="failed", seconds=0.1)
     kept = set(re.findall(r"^# TYPE (\w+)", metrics.text().decode(), re.MULTILINE))
     text = page("operations.md").path.read_text("utf-8")
@@ -565,7 +599,8 @@ def acl_user() -> str:
 #: What Python sends beside the scripts; logging in needs no right.
 FROM_PYTHON = {
     *("client|setname", "config|get", "info", "script|load", "evalsha", "ping", "subscribe"),
-    *("get", "set", "del"),
+    *("get", "set", "del", "mget", "hdel", "hget", "hgetall", "hmget", "hsetnx"),
+    *("lpop", "rpush", "pexpire", "publish", "zadd", "zrangebyscore", "zrem", "zremrangebyscore"),
 }
 
 
@@ -598,7 +633,7 @@ def own_redis(need: Callable[[str], str], pem: Mapping[str, bytes], tmp_path: Pa
 
 
 async def test_a_store_as_the_manual_sets_it_up_does_all(own_redis: str) -> None:
-    store = RedisStore(own_redis, fenced=False)
+    store = RedisStore(own_redis, fenced=False, timeout=30.0)
     assert await check_durability(store._batcher.call, "always", fails_over=Connector(own_redis).fails_over)
     assert await store.check_values([("index", b"x")]) == []
     outlets = {"mail": Outlet(EMAIL), "callback": Outlet(EMAIL)}
@@ -608,11 +643,64 @@ async def test_a_store_as_the_manual_sets_it_up_does_all(own_redis: str) -> None
     node.courier.start()
     try:
         await walk(node, outlets["mail"])
+        await walk_of_modems(store, node.verifier.keyring)
         assert store._listener is not None
         await store._listener.subscribed.wait()
     finally:
         await node.courier.stop(1)
         await store.close()
+
+
+async def walk_of_modems(store: RedisStore, keyring: Keyring) -> None:
+    """What modems and raw messages need of a store."""
+    ledger = RedisLedger(store, keyring.name, nothing)
+    assert (await ledger.take("89", 1, [Quota(9, "day")], "UTC")).wait == 0
+    await ledger.give_back("89", 1, "UTC")
+    await ledger.used("89", (), "UTC")
+    assert await ledger.may_try_pin("x")
+    await ledger.pin_accepted("x")
+    await ledger.expect("89", [7], "+49", "job", 60)
+    assert await ledger.match("89", 7, "+49", final=True)
+    await store.block("shop", bytes(16), b"x")
+    assert await store.blocked("shop", bytes(16))
+    assert await store.blocks("shop")
+    assert await store.barred([bytes(16)]) == [False]
+    await store.unblock("shop", bytes(16))
+    await store.keep_text("shop", "t", b"x", life=60_000, most=1)
+    assert await store.texts("shop")
+    meta = pack_raw(bytes(16), bytes(16))
+    posting = Posting(
+        tenant="shop", n="raw", route="r", ttl=9000, dest=bytes(16), meta=meta, body=b"", sends=Rate(9, 60)
+    )
+    assert (await store.enqueue(structs.replace(posting, once="k", once_life=9000))).outcome == "queued"
+    [claimed] = (await store.claim("shop", "r", "message", limit=1, lease=5000)).taken
+    await store.finish(claimed, state=MessageState.SENT, way=0, reason="", uncertain=False, parts=2)
+    assert await store.report("shop", "mraw", gen=b"", sends=0, ok=True) == "ok"
+    async with Desk(store, keyring, lambda: {"sms": OneLine()}, node="here") as desk:
+        await desk.tell()
+        assert await Errands(store, keyring).send("sms", "m1", "+4930123456", "x") == "sent"
+
+
+async def nothing(_: object) -> None:
+    pass
+
+
+class OneLine:
+    """A channel with one modem."""
+
+    address = phone()
+
+    async def lines(self) -> list[Line]:
+        return [Line(name="m1", channel="", state="ready")]
+
+    async def ussd(self, name: str, code: str, *, reply: bool, operator: bool) -> Answered:
+        raise NotImplementedError
+
+    async def send_by(self, name: str, to: str, text: str) -> str:
+        return "sent"
+
+    async def trace(self, name: str, seconds: float) -> AsyncIterator[str]:
+        yield ""
 
 
 async def walk(node: Node, outlet: Outlet) -> None:

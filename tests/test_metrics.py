@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from otpsvc.metrics import FOLDER_VARIABLE, Metrics
+from otpsvc.metrics import FOLDER_VARIABLE, REASONS, Metrics
 
 CHILD = """
 import os, sys
@@ -16,6 +16,9 @@ from otpsvc.metrics import Metrics, folder_of, forget_process
 metrics = Metrics(folder_of())
 for _ in range(int(sys.argv[1])):
     metrics.request(method="PUT", route="/api/otp/{id}", status=200, seconds=0.002)
+metrics.feeders.command("rabbit", "done")
+metrics.feeders.connected("rabbit", up=True)
+metrics.feeders.lag("rabbit", int(sys.argv[2]))
 text = metrics.text(in_flight=int(sys.argv[2]))
 if sys.argv[3] == "show":
     print(text.decode())
@@ -81,6 +84,49 @@ def test_a_store_that_does_not_answer_is_counted() -> None:
     assert "otpsvc_store_errors_total 2.0" in metrics.text().decode()
 
 
+def test_what_feeders_do_is_counted() -> None:
+    metrics = Metrics()
+
+    metrics.feeders.command("rabbit", "done")
+    metrics.feeders.dead_letter("rabbit", "broken_json")
+    metrics.feeders.lost("rabbit", 3)
+    metrics.feeders.session("rabbit", "gone")
+    metrics.feeders.connected("rabbit", up=True)
+    metrics.feeders.connected("mqtt", up=False)
+    metrics.feeders.lag("rabbit", 12)
+
+    text = metrics.text().decode()
+    for line in (
+        'otpsvc_feeder_commands_total{feeder="rabbit",outcome="done"} 1.0',
+        'otpsvc_feeder_dead_letters_total{feeder="rabbit",reason="broken_json"} 1.0',
+        'otpsvc_feeder_lost_total{feeder="rabbit"} 3.0',
+        'otpsvc_feeder_sessions_total{end="gone",feeder="rabbit"} 1.0',
+        'otpsvc_feeder_connected{feeder="rabbit"} 1.0',
+        'otpsvc_feeder_connected{feeder="mqtt"} 0.0',
+        'otpsvc_feeder_lag{feeder="rabbit"} 12.0',
+    ):
+        assert line in text
+
+
+def test_a_word_of_nobody_s_is_no_label() -> None:
+    metrics = Metrics()
+
+    for at in range(50):
+        metrics.feeders.dead_letter("rabbit", f"planted {at}")
+        metrics.feeders.command("rabbit", f"planted {at}")
+
+    text = metrics.text().decode()
+    assert "planted" not in text
+    assert 'otpsvc_feeder_dead_letters_total{feeder="rabbit",reason="other"} 50.0' in text
+    assert 'otpsvc_feeder_commands_total{feeder="rabbit",outcome="other"} 50.0' in text
+
+
+def test_every_word_of_a_refusal_can_be_a_reason() -> None:
+    from tests.test_docs import Words
+
+    assert {word.word for word in Words().found} <= REASONS
+
+
 def test_two_services_in_one_process_do_not_mix() -> None:
     one, other = Metrics(), Metrics()
 
@@ -103,3 +149,7 @@ def test_processes_are_added_up(tmp_path: Path) -> None:
     assert 'otpsvc_requests_total{method="PUT",route="/api/otp/{id}",status="200"} 6.0' in said
     # What a dead process had on its way is no longer; what it counted stays.
     assert "otpsvc_messages_in_flight 3.0" in said
+    assert 'otpsvc_feeder_commands_total{feeder="rabbit",outcome="done"} 3.0' in said
+    assert 'otpsvc_feeder_connected{feeder="rabbit"} 1.0' in said
+    # The dead one told of 5.
+    assert 'otpsvc_feeder_lag{feeder="rabbit"} 2.0' in said

@@ -140,17 +140,17 @@ async def test_a_mark_ends_the_wait() -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     queue.add(SHOP, "otp")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await waiting
 
     # It stays until it is taken out.
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await queue.until_due(60.0)
 
 
 async def test_without_a_mark_the_wait_ends_with_the_poll() -> None:
     queue = await pending()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await queue.until_due(0.01)
 
     assert queue.pop_due() == []
@@ -160,12 +160,14 @@ async def test_what_is_due_soon_is_marked_then() -> None:
     queue = await pending()
     queue.add_later(SHOP, "event", 0.005)
     queue.add_later(BANK, "event", -3.0)
-    async with asyncio.timeout(5):
-        await queue.until_due(60.0)
-        assert queue.pop_due() == [("event", BANK)]
-        await queue.until_due(60.0)
+    due: list[object] = []
+    async with asyncio.timeout(30):
+        # At once and later, or both together where this machine was busy.
+        while len(due) < 2:
+            await queue.until_due(60.0)
+            due += queue.pop_due()
 
-    assert queue.pop_due() == [("event", SHOP)]
+    assert due == [("event", BANK), ("event", SHOP)]
 
 
 async def test_what_is_due_much_later_is_left_to_the_poll() -> None:

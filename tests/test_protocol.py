@@ -51,7 +51,7 @@ async def first(port: int, *sent: bytes, gap: float = 0.0) -> bytes:
         writer.write(piece)
         await asyncio.wait([answer], timeout=gap)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await answer
     except ConnectionError:
         return b""

@@ -16,17 +16,32 @@ from otpsvc.channels import OWN, channel_type
 from otpsvc.config import Config, ConfigTables, load
 from otpsvc.config.reading import Reader
 from otpsvc.config.types import fields_of, item_of, without_none, written
-from otpsvc.message import Delivery, Incoming
+from otpsvc.feeder import FeederConfig
+from otpsvc.feeders import OWN as FEEDERS
+from otpsvc.feeders import feeder_type
+from otpsvc.message import Delivery
 
 SAMPLE = Path(__file__).parent.parent / "config.sample.toml"
 TABLE = re.compile(r"(# )?\[([a-z.]+)\]")
 KEY = re.compile(r"(# )?([a-z_]+) = (.+)")
 #: Tables of examples, and the type that each is of.
-EXAMPLES = {"smtp": "smtp", "hook": "webhook", "log": "file"}
+EXAMPLES = {
+    "smtp": "smtp",
+    "hook": "webhook",
+    "log": "file",
+    "box": "rabbitmq",
+    "pico": "mqtt",
+    "sms": "gsm",
+}
+FEEDER_EXAMPLES = {"rabbit": "rabbitmq", "ws": "wsbroker", "mqtt": "mqtt"}
 
 
 def channel_types(name: str) -> type[ChannelConfig]:
     return channel_type(name).Config
+
+
+def feeder_types(name: str) -> type[FeederConfig]:
+    return feeder_type(name).Config
 
 
 def lines() -> Iterator[tuple[int, str, str, str]]:
@@ -56,6 +71,13 @@ def fields(cls: type[Struct], prefix: str) -> Iterator[tuple[str, inspect.Field]
         elif prefix == "" and name == "channels":
             for example, type_name in EXAMPLES.items():
                 yield from fields(channel_types(type_name), f"channels.{example}.")
+        elif prefix == "" and name == "feeders":
+            for example, type_name in FEEDER_EXAMPLES.items():
+                yield from fields(feeder_types(type_name), f"feeders.{example}.")
+        elif prefix == "channels.sms." and name == "modems":
+            assert isinstance(kind, inspect.DictType)
+            assert isinstance(kind.value_type, inspect.StructType)
+            yield from fields(kind.value_type.cls, "channels.sms.modems.office.")
         elif prefix + name != "routes":
             yield prefix + name, field
 
@@ -65,7 +87,15 @@ def is_repeated(key: str) -> bool:
     table, _, name = key.rpartition(".")
     if table in {"tenants.shop.codes", "tenants.shop.limits"}:
         return True
-    return table in {"channels.hook", "channels.log"} and name in fields_of(ChannelConfig) and name != "type"
+    section, _, example = table.partition(".")
+    if section == "feeders":
+        # Whose commands they are stands in every table: nobody should have to guess it.
+        return example != "rabbit" and name in fields_of(FeederConfig) and name not in {"type", "tenant"}
+    return (
+        table in {"channels.hook", "channels.log", "channels.box", "channels.pico", "channels.sms"}
+        and name in fields_of(ChannelConfig)
+        and name != "type"
+    )
 
 
 def uncommented() -> dict[str, Any]:
@@ -73,7 +103,7 @@ def uncommented() -> dict[str, Any]:
     return tomllib.loads(re.sub(rf"(?m)^# (?=(?:{TABLE.pattern}|{KEY.pattern})$)", "", text))
 
 
-def ignore(_: Delivery | Incoming) -> None:
+def ignore(_: Delivery) -> None:
     pass
 
 
@@ -105,6 +135,7 @@ def test_the_sample_is_safe() -> None:
 
 def test_every_type_of_channel_has_an_example() -> None:
     assert sorted(EXAMPLES.values()) == sorted(OWN)
+    assert sorted(FEEDER_EXAMPLES.values()) == sorted(FEEDERS)
 
 
 def test_every_key_stands_in_the_sample() -> None:
@@ -164,13 +195,22 @@ def test_every_example_loads_when_its_sign_is_taken_away(tmp_path: Path) -> None
     text = SAMPLE.read_text()
     text = re.sub(rf"(?m)^# (?=(?:{TABLE.pattern}|{KEY.pattern})$)", "", text)
     text = re.sub(r"(?m)^\[app.tls\]$(\n.*){4}", "", text)
+    text = text.replace("allow_plaintext = false", "allow_plaintext = true")
     path = tmp_path / "otpsvc.toml"
-    path.write_text(text.replace("allow_plaintext = false", "allow_plaintext = true"))
+    path.write_text(text.replace('payload = "sealed"', 'payload = "plain"'))
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets/shop").write_text("otpsvc1$y")
 
-    config = load(path, channel_types=channel_types, environ={}, check_channel=construct)
+    config = load(
+        path,
+        channel_types=channel_types,
+        environ={},
+        check_channel=construct,
+        feeder_types=feeder_types,
+        check_feeder=lambda table: feeder_type(table.type).check(table),
+    )
 
     assert list(config.channels) == list(EXAMPLES)
+    assert list(config.feeders) == list(FEEDER_EXAMPLES)
     assert len(config.tenants["shop"].secrets) == 3
     assert config.routes == {"mail": ("smtp", "hook")}

@@ -12,7 +12,7 @@ from otpsvc.app import Service
 from otpsvc.config import App, Config, Redis
 from otpsvc.hashpool import Cost
 from otpsvc.keyring import Keyring
-from otpsvc.starting import Role
+from otpsvc.starting import ALL, Role
 from tests.app.rig import INDEX, Start, hook, tenant
 from tests.far_ends.http_server import HttpServer
 from tests.far_ends.valkey import ValkeyServer
@@ -56,7 +56,7 @@ def config(server: ValkeyServer, tmp_path: Path, far: HttpServer) -> Config:
 def start(keyring: Keyring) -> Start:
     @asynccontextmanager
     async def started(config: Config, *roles: Role, ring: Keyring = keyring) -> AsyncIterator[Service]:
-        chosen: frozenset[Role] = frozenset(roles or ("api", "delivery"))
+        chosen: frozenset[Role] = frozenset(roles or ALL)
         service = Service(config, ring, url=config.redis.url, roles=chosen, cost=Cost(64, 1))
         service.grace = 1.0
         async with service:

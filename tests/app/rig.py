@@ -44,7 +44,7 @@ async def create(service: Service, id: str = "user-0001", **more: Any) -> httpx.
         return await shop.put(f"/api/otp/{id}", data=fields)
 
 
-async def until(happened: Callable[[], Any], seconds: float = 5.0) -> Any:
+async def until(happened: Callable[[], Any], seconds: float = 30.0) -> Any:
     end = time.monotonic() + seconds
     while not (found := happened()):
         assert time.monotonic() < end, "it did not happen"

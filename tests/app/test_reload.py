@@ -70,7 +70,7 @@ async def test_what_is_on_its_way_ends_on_the_channel_it_began_on(
     far.misdeed = "answers_200_late"
     async with HttpServer() as other, start(config) as service:
         await create(service)
-        await asyncio.wait_for(far.arrived.wait(), 5)
+        await asyncio.wait_for(far.arrived.wait(), 30)
         await service.reload(structs.replace(config, channels={"hook": hook(other)}))
         await create(service, "user-0002")
         await until(lambda: other.posts)

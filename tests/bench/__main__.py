@@ -8,20 +8,21 @@ Everything is on loopback and in processes of its own; processor time is read fr
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Sequence
 
 import click
 import msgspec
 
-from tests.bench import figures, processes
+from tests.bench import feeders, figures, modems, processes
 from tests.bench.figures import Figure
-from tests.bench.rig import QUICK, Rig, Size
+from tests.bench.rig import QUICK, Rig, Size, say
 from tests.bench.routes import ROUTES, Hash, Place, Row, measure_route
 from tests.bench.service import Service
 from tests.bench.table import Results, aims, written
 
-_FIGURES = ("slow-sink", "memory", "argon2", "start")
+_FIGURES = ("slow-sink", "memory", "argon2", "start", "modems", "feeders")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -57,11 +58,15 @@ def _measure(rig: Rig, wanted: Sequence[str], workers: Sequence[int]) -> Results
     rows: list[Row] = []
     if "start" in wanted:
         found += figures.start(rig)
+    if "modems" in wanted:
+        found += _modems(rig)
+    if "feeders" in wanted:
+        found += _feeders(rig)
     if "memory" in wanted:
         with rig.service() as service:
             found += figures.memory(rig, service)
             found += figures.remains(rig, service)
-    if rest := [name for name in wanted if name not in ("start", "memory")]:
+    if rest := [name for name in wanted if name not in ("start", "memory", "modems", "feeders")]:
         for count in workers:
             with rig.service(count) as service:
                 rows += _routes(rig, service, rest, "hmac-sha256", count)
@@ -69,6 +74,19 @@ def _measure(rig: Rig, wanted: Sequence[str], workers: Sequence[int]) -> Results
                 rows += _routes(rig, service, rest, "argon2id", count)
                 found += figures.resident(service, count, after=" at the end")
     return Results(yardstick=rig.yard, rows=rows, figures=found)
+
+
+def _modems(rig: Rig) -> list[Figure]:
+    size = rig.size
+    return asyncio.run(modems.measure(size.texts, size.pulled, modems.installed() if size.peers else ()))
+
+
+def _feeders(rig: Rig) -> list[Figure]:
+    if missing := feeders.missing():
+        say(f"no feeders: {', '.join(missing)} not installed")
+        return []
+    size = rig.size
+    return asyncio.run(feeders.measure(size.commands, size.backlog, min(size.texts, 100), size.idle))
 
 
 def _routes(rig: Rig, service: Service, wanted: Sequence[str], hash: Hash, workers: int) -> list[Row]:

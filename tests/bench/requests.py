@@ -57,6 +57,12 @@ def status(authorization: bytes, ids: Sequence[str]) -> list[bytes]:
     return [_request(f"POST /api/otp/{id}/status", authorization, "") for id in ids]
 
 
+def page(targets: Sequence[str]) -> list[bytes]:
+    """GET of the page of a code, as a browser asks for it."""
+    head = "GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/html\r\nAccept-Encoding: gzip, br\r\n\r\n"
+    return [head.format(target).encode() for target in targets]
+
+
 def bare() -> list[bytes]:
     """For the yardstick, as long as a status."""
     return status(b"Basic " + b"x" * 66, new_ids(1))

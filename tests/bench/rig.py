@@ -30,10 +30,29 @@ class Size(Struct, frozen=True, kw_only=True):
     challenges: int = 100_000
     remains: int = 1000
     starts: int = 5
+    #: Texts by one modem, seconds that one is pulled out, and whether other programs are measured too.
+    texts: int = 200
+    pulled: float = 10.0
+    #: Commands by each broker, those that wait in RabbitMQ, seconds to look at idle feeders.
+    commands: int = 10_000
+    backlog: int = 100_000
+    idle: float = 10.0
+    peers: bool = True
 
 
 #: For a test that the bench runs at all; its figures mean nothing.
-QUICK = Size(seconds=0.1, challenges=200, remains=20, starts=1)
+QUICK = Size(
+    seconds=0.1,
+    challenges=200,
+    remains=20,
+    starts=1,
+    texts=8,
+    pulled=0.2,
+    commands=50,
+    backlog=100,
+    idle=0.5,
+    peers=False,
+)
 
 
 class Measured(Struct, frozen=True, kw_only=True):

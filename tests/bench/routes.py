@@ -107,6 +107,12 @@ def status_open(place: Place) -> Measured:
     return rig.measure(place.service, requests.status(place.authorization, ids), passes=0)
 
 
+def page(place: Place) -> Measured:
+    """The page of an open challenge, packed."""
+    targets = [place.service.page(place.tenant, id) for id in place.some()[:20]]
+    return place.rig.measure(place.service, requests.page(targets), passes=0)
+
+
 #: By name: how, and the status that is expected.
 ROUTES: Final[dict[str, tuple[Callable[[Place], Measured], int]]] = {
     "create": (create, 200),
@@ -115,6 +121,7 @@ ROUTES: Final[dict[str, tuple[Callable[[Place], Measured], int]]] = {
     "right": (right, 200),
     "status": (status, 200),
     "status-open": (status_open, 400),
+    "page": (page, 200),
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
 import os
 import secrets
 import signal
@@ -129,6 +130,18 @@ class Service:
         """The value of the header `Authorization`."""
         pair = f"{tenant}:{self._secrets[tenant][0]}"
         return b"Basic " + base64.b64encode(pair.encode())
+
+    def page(self, tenant: Tenant, id: str) -> str:
+        """Make a challenge; path and query of its page."""
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        headers = {
+            "Authorization": self.authorization(tenant).decode(),
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        line.request("PUT", f"/api/otp/{id}", "provider=hook&to=%2B6281200000001&ttl=86400", headers)
+        url: str = json.loads(line.getresponse().read())["data"]["url"]
+        line.close()
+        return url.removeprefix(f"http://127.0.0.1:{self.port}")
 
     def store(self) -> redis.Redis:
         """A line to the embedded store."""

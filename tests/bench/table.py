@@ -64,6 +64,18 @@ _FIGURES: Final = (
     _Wanted("RSS", 90),
     _Wanted("argon2id checks of the bare rate", 95, least=True),
     _Wanted("p99 of a status beside argon2id checks", 10),
+    _Wanted("texts by 1 modem", 18.5, least=True),
+    _Wanted("texts by 8 modems", 140, least=True),
+    _Wanted("accept to AT+CMGS, median", 5),
+    _Wanted("accept to AT+CMGS, p99", 50),
+    _Wanted("failure to the other modem", 500),
+    _Wanted("plugged in again to AT+CMGS", 3),
+    _Wanted("commands from RabbitMQ to the outbox", 2000, least=True),
+    _Wanted("commands from MQTT to the outbox", 1500, least=True),
+    _Wanted("commands from a WebSocket broker to the outbox", 3000, least=True),
+    _Wanted("growth under a backlog", 10),
+    _Wanted("idle feeder", 1),
+    _Wanted("command to AT+CMGS, median", 10),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -20,10 +21,12 @@ def bench(*arguments: str) -> Results:
     return msgspec.convert(msgspec.json.decode(said)["results"], Results)
 
 
-def test_every_row_is_printed() -> None:
+def test_every_row_is_printed(need: Callable[[str], str]) -> None:
+    need("rabbitmq-server")
+    need("mosquitto")
     results = bench()
 
-    routes = ("create", "create-alone", "wrong", "right", "status", "status-open")
+    routes = ("create", "create-alone", "wrong", "right", "status", "status-open", "page")
     assert {(row.route, row.hash, row.workers) for row in results.rows} == {
         (route, hash, workers)
         for route in routes
@@ -31,8 +34,8 @@ def test_every_row_is_printed() -> None:
         for workers in (1, 2)
     }
     assert all(row.rate > 0 and "besides" not in row.note for row in results.rows)
-    # Two for each of four routes, six of figures, and two of the second service.
-    assert len(aims(results)) == 2 * 4 + 6 + 2
+    # Two for each of four routes; figures, of the second service, of modems, of feeders.
+    assert len(aims(results)) == 2 * 4 + 6 + 2 + 6 + 6
     text = written(results)
     assert all(figure.name in text for figure in results.figures)
     assert "status-open, yardsticks" in text

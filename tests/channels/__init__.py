@@ -9,7 +9,7 @@ from typing import Any
 import trustme
 from msgspec import structs
 
-from otpsvc.message import Delivery, Incoming, Message
+from otpsvc.message import Delivery, Message
 
 SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # a public example
 ADDRESS = "planted.alice@example.com"
@@ -35,7 +35,7 @@ def message(**other: Any) -> Message:
     return structs.replace(_MESSAGE, **other)
 
 
-def ignore(news: Delivery | Incoming) -> None:
+def ignore(news: Delivery) -> None:
     """A report that nobody reads."""
 
 

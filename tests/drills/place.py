@@ -182,6 +182,10 @@ class Service:
 
 def _tree(pid: int) -> Iterator[int]:
     yield pid
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
+    for task in list(Path(f"/proc/{pid}/task").glob("*/children")):
+        children = ""
+        # A thread that ended meanwhile has no file any more.
+        with contextlib.suppress(OSError):
+            children = task.read_text()
+        for child in children.split():
             yield from _tree(int(child))

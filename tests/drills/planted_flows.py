@@ -203,6 +203,8 @@ class Flows:
             copies = {name: store.ask("DUMP", name) for name in names}
             for name in names:
                 store.ask("SET", name, broken)
+            # Alone first: a create beside it may write the record anew.
+            await api.read(id)
             await ask()
             for name, copy in copies.items():
                 store.ask("RESTORE", name, 60_000, copy, "REPLACE")

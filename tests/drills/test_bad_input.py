@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import statistics
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
@@ -189,5 +188,6 @@ async def test_a_stranger_learns_no_tenant_from_the_time() -> None:
                 answer = await api.ask("GET", "/api/otp/user-123", tenant=name, secret="wrong-secret")
                 assert (answer.status, answer.code) == (401, "unauthorized")
                 taken.append(answer.seconds)
-    middles = [statistics.median(taken) for taken in seconds.values()]
-    assert max(middles) < 2 * min(middles)
+    # The least of each: what else the machine does only adds.
+    least = [min(taken) for taken in seconds.values()]
+    assert max(least) < 2 * min(least)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -30,6 +32,10 @@ _KEEPS: Final[dict[Persistence, str]] = {
 }
 
 
+#: Not the one that tests may seed: two workers would draw the same.
+_CHANCE: Final = random.SystemRandom()
+
+
 def programs() -> dict[str, Path]:
     """The servers that this machine has: the embedded one, and Redis where it is installed."""
     found = {"valkey": find_server()}
@@ -39,9 +45,14 @@ def programs() -> dict[str, Path]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that no outgoing connection is ever given (they start at 32768): a server that is started
+    anew must find it free, and whoever connects again and again meanwhile must not meet himself.
+    """
+    while True:
+        port = _CHANCE.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class ValkeyServer:
@@ -91,7 +102,7 @@ class ValkeyServer:
             server = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), *server]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(server, stdout=log, stderr=log, start_new_session=True)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while not self._up():
             log_text = (self.folder / "log").read_text(errors="replace")
             assert self._process.poll() is None, log_text
@@ -130,6 +141,6 @@ class ValkeyServer:
         # redis-py would try for seconds by itself.
         once = Retry(NoBackoff(), 0)
         with redis.Redis(
-            unix_socket_path=self.path, username=username, password=password, socket_timeout=5, retry=once
+            unix_socket_path=self.path, username=username, password=password, socket_timeout=30, retry=once
         ) as client:
             return client.execute_command(*command)

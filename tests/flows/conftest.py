@@ -50,7 +50,7 @@ async def new_node(server: ValkeyServer, entry: KeyEntry, index: bytes) -> Async
             waiting: int = 256,
             **outlets: Outlet,
         ) -> Node:
-            store = RedisStore(url or server.url, fenced=fenced)
+            store = RedisStore(url or server.url, fenced=fenced, timeout=0.9 if url else 30.0)
             node = Node(
                 store,
                 Keyring(index, entries or (entry,)),

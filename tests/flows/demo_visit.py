@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import unescape
 from http.client import HTTPConnection, HTTPResponse
@@ -45,14 +46,36 @@ class Page:
                 return found[1], token[1]
         raise AssertionError(f"no form {name} in: {self.words}")
 
+    @property
+    def hidden(self) -> dict[str, str]:
+        """The hidden fields."""
+        found = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', self.html)
+        return {name: unescape(value) for name, value in found}
+
+    def data(self, name: str) -> str:
+        """The first attribute `data-NAME`."""
+        found = re.search(rf'data-{name}="([^"]*)"', self.html)
+        assert found, self.words
+        return unescape(found[1])
+
+    def part(self, id: str) -> str:
+        """What is read from the element with this id on, up to the next section."""
+        _, _, rest = self.html.partition(f'id="{id}"')
+        return " ".join(unescape(re.sub(r"<[^>]+>", " ", rest.partition("</section>")[0])).split())
+
 
 class Demo:
-    """A running demo, and a browser without script in front of it."""
+    """A running demo, and a browser without script in front of it, which keeps one cookie."""
 
     def __init__(self, process: subprocess.Popen[str], port: int, said: str) -> None:
         self.process = process
         self.port = port
         self.said = said
+        self.cookie = ""
+
+    def another(self) -> Demo:
+        """Another browser in front of the same demo."""
+        return Demo(self.process, self.port, self.said)
 
     @property
     def curls(self) -> list[str]:
@@ -69,8 +92,12 @@ class Demo:
 
     def send(self, path: str, fields: dict[str, str], **headers: str) -> Page:
         """Post a form and follow where it leads, as browsers do."""
-        page = self._ask("POST", path, urlencode(fields), headers)
+        page = self.post(path, fields, **headers)
         return self.get(page.headers["location"]) if page.status == 303 else page
+
+    def post(self, path: str, fields: dict[str, str], **headers: str) -> Page:
+        """Post a form; where it leads is not followed."""
+        return self._ask("POST", path, urlencode(fields), headers)
 
     def fill(self, page: Page, form: str, **fields: str) -> Page:
         """Fill in and send a form of this page."""
@@ -79,6 +106,32 @@ class Demo:
 
     def api(self, path: str) -> Any:
         return json.loads(self.get(path).html)
+
+    def call(self, method: str, path: str, **fields: str) -> Any:
+        """One call of the API, as curl makes it."""
+        login = b64encode(f"demo:{self.secret}".encode()).decode()
+        headers = {"Authorization": f"Basic {login}"}
+        page = self._ask(method, f"/api/otp{path}", urlencode(fields), headers)
+        return json.loads(page.html)
+
+    def path_of(self, url: str) -> str:
+        """The path and query of an address of this demo."""
+        root = f"http://127.0.0.1:{self.port}"
+        assert url.startswith(root + "/")
+        return url.removeprefix(root)
+
+    def until(self, page: Page, good: Callable[[Page], bool]) -> Page:
+        """The page as soon as it shows what is waited for."""
+        for _ in range(400):
+            if good(page):
+                return page
+            time.sleep(0.1)
+            page = self.get(page.path)
+        raise AssertionError(page.words)
+
+    def turn(self, switch: str, mood: str) -> Page:
+        """Turn one of the demo's switches."""
+        return self.fill(self.get("/demo"), "/faults", switch=switch, mood=mood)
 
     def code_for(self, address: str) -> str:
         """The code of the last mail to this address, as soon as it is there."""
@@ -91,13 +144,14 @@ class Demo:
 
     def children(self) -> list[int]:
         """Processes that the demo started."""
-        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
-        return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+        tasks = list(Path(f"/proc/{self.process.pid}/task").iterdir())
+        return [int(pid) for task in tasks for pid in _read(task / "children").split()]
 
     def listening(self) -> set[str]:
         """Addresses (hexadecimal, as the kernel writes them) where it or a child listens."""
         pids = (self.process.pid, *self.children())
-        links = [str(fd.readlink()) for pid in pids for fd in Path(f"/proc/{pid}/fd").iterdir()]
+        folders = [fd for pid in pids for fd in list(Path(f"/proc/{pid}/fd").iterdir())]
+        links = [link for fd in folders if (link := _link(fd))]
         lines = [
             line.split()
             for name in ("tcp", "tcp6")
@@ -108,18 +162,22 @@ class Demo:
 
     def _ask(self, method: str, path: str, body: str, headers: dict[str, str]) -> Page:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
-        kind = {"Content-Type": "application/x-www-form-urlencoded"} if method == "POST" else {}
-        own = {"Accept": "text/html", **kind, **{k.replace("_", "-"): v for k, v in headers.items()}}
+        kind = {"Content-Type": "application/x-www-form-urlencoded"} if body or method == "POST" else {}
+        cookie = {"Cookie": self.cookie} if self.cookie else {}
+        given = {k.replace("_", "-"): v for k, v in headers.items()}
+        own = {"Accept": "text/html", **kind, **cookie, **given}
         try:
             connection.request(method, path, body or None, own)
-            return Page(connection.getresponse(), path)
+            page = Page(connection.getresponse(), path)
         finally:
             connection.close()
+        self.cookie = page.headers.get("set-cookie", self.cookie).partition(";")[0]
+        return page
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[Demo]:
-    """The real command, in a folder of its own."""
+    """The real command, in a folder of its own; its temporary files lie in `tmp` there."""
     port = free_port()
     process = command(folder, port)
     try:
@@ -136,13 +194,18 @@ def running(folder: Path) -> Iterator[Demo]:
 
 
 def command(folder: Path, port: int) -> subprocess.Popen[str]:
+    (folder / "tmp").mkdir(exist_ok=True)
     return subprocess.Popen(
         [sys.executable, "-m", "otpsvc", "demo", "--port", str(port)],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "TMPDIR": str(folder / "tmp"),
+        },
     )
 
 
@@ -151,3 +214,19 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _read(path: Path) -> str:
+    """Empty when the thread it tells of ended meanwhile."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _link(fd: Path) -> str:
+    """Where it points; empty when it was closed meanwhile."""
+    try:
+        return str(fd.readlink())
+    except OSError:
+        return ""

@@ -88,6 +88,7 @@ class Node:
         tenants: Mapping[str, Tenant],
         *,
         waiting: int = 256,
+        root_url: str = "http://localhost:9000",
     ) -> None:
         self.store = store
         self.tenants = dict(tenants)
@@ -96,7 +97,7 @@ class Node:
         kinds = {name: outlet.address for name, outlet in outlets.items() if name != "callback"}
         kinds |= {name: outlets[way[0]].address for name, way in routes.items()}
         ways = {name: Way(kind.name, Texts()) for name, kind in kinds.items()}
-        letters = Letters(keyring, lambda: self.tenants, ways, root_url="http://localhost:9000")
+        letters = Letters(keyring, lambda: self.tenants, ways, root_url=root_url)
         all_routes = {name: (name,) for name in outlets} | dict(routes)
         self.courier = Courier(
             store,
@@ -117,7 +118,7 @@ class Node:
             kinds=kinds,
             outbox=self.courier,
             pool=self.pool,
-            root_url="http://localhost:9000",
+            root_url=root_url,
             cost=CHEAP,
         )
 
@@ -137,7 +138,7 @@ class Node:
 
     async def settled(self, id: str = "user-123", *, but: tuple[str, ...] = ("queued", "sending")) -> View:
         """The view once its message is in another state than these."""
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(30):
             while (view := await self.read(id=id)).message.state in but:
                 await asyncio.sleep(0.01)
         return view
@@ -157,7 +158,7 @@ def wrong(code: str) -> str:
     return "000000" if code != "000000" else "111111"
 
 
-async def eventually(true: Callable[[], object], seconds: float = 8.0) -> None:
+async def eventually(true: Callable[[], object], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.01)

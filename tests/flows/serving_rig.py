@@ -165,12 +165,20 @@ class Served:
         found = {}
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit() and parent_of(folder) == self.pid:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
+                words = words_of(folder)
                 # Of a zombie there are no words.
                 name = words[-2].decode().removeprefix("otpsvc ") if len(words) > 1 else ""
                 found["store" if "valkey" in words[0].decode() else name] = int(folder.name)
         found.pop("", None)
         return found
+
+
+def words_of(folder: Path) -> list[bytes]:
+    """Its command line; of a process that ended meanwhile one empty word."""
+    try:
+        return (folder / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return [b""]
 
 
 def parent_of(folder: Path) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import Any
 
 import pytest
@@ -120,22 +119,19 @@ async def test_a_doubt_falls_back_only_where_configured(
 
 
 async def test_a_hanging_channel_delays_no_other(new_node: NewNode) -> None:
-    slow, quick = Outlet(concurrency=2, timeout=5), Outlet()
+    slow, quick = Outlet(concurrency=2, timeout=60), Outlet()
     node = await new_node(mail=slow, spare=quick)
     gate = slow.hangs()
 
     for n in range(5):
         await node.create(id=f"user-slow{n}")
-    began = time.monotonic()
     await node.create(id="user-123", provider="spare")
     await eventually(lambda: quick.taken)
-    took = time.monotonic() - began
     inside = len(slow.tried)
     gate.set()
     await eventually(lambda: len(slow.taken) == 5)
 
     assert inside == 2
-    assert took < 1
 
 
 async def test_the_time_limit_counts_as_a_doubt(new_node: NewNode) -> None:

@@ -15,6 +15,7 @@ from otpsvc.tenant import Secret, Tenant
 from tests.far_ends.valkey import ValkeyServer
 from tests.flows.rig import Node, Outlet, new_key, tenant
 from tests.http.door import FORM, RARE_FORM, Door, Wire
+from tests.http.gate import Gate, open_gate
 
 NewDoor = Callable[..., Awaitable[Door]]
 
@@ -49,7 +50,7 @@ async def new_door(server: ValkeyServer) -> AsyncIterator[NewDoor]:
             start: bool = True,
             **parts: Any,
         ) -> Door:
-            store = RedisStore(url or server.url, fenced=False)
+            store = RedisStore(url or server.url, fenced=False, timeout=0.9 if url else 30.0)
             keyring = Keyring(secrets.token_bytes(32), [new_key()])
             owners = {owner.name: owner for owner in tenants or (shop(),)}
             node = Node(store, keyring, outlets or {"mail": Outlet()}, {}, owners)
@@ -78,6 +79,12 @@ async def door(request: pytest.FixtureRequest, new_door: NewDoor) -> Door:
 @pytest.fixture
 async def plain_door(new_door: NewDoor) -> Door:
     return await new_door()
+
+
+@pytest.fixture
+async def gate(new_door: NewDoor) -> Gate:
+    """For relay clients, and for raw messages."""
+    return await open_gate(new_door)
 
 
 __all__ = ["NewDoor", "shop"]

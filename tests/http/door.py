@@ -6,20 +6,30 @@ import asyncio
 import base64
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 from urllib.parse import unquote, urlencode
 
 import uvicorn
 
+from otpsvc.blocking import BlockList
 from otpsvc.channel import Channel
+from otpsvc.errors import BadRequest
 from otpsvc.hashpool import HashPool
 from otpsvc.http import health, hot
 from otpsvc.http.auth import Authenticator
 from otpsvc.http.parts import Health, Parts, RequestLine
+from otpsvc.inbox import Inbox, Keep
+from otpsvc.lines import Answered, Line, named
+from otpsvc.oldcode import CodeDesk
+from otpsvc.relay import Relay
+from otpsvc.submit import Defaults, Submitter
+from otpsvc.verification import Verifications
 from tests.flows.rig import Node
 
 FORM = "application/x-www-form-urlencoded"
+#: As the config has them where it says nothing.
+RELAY_PATHS = ("/api/sms", "/api/message", "/api/email", "/api/block", "/api/unblock")
 #: Another spelling of the same, which the hot path leaves to Litestar.
 RARE_FORM = FORM + "; charset=utf-8"
 
@@ -46,8 +56,42 @@ class Answer:
         return f"Answer({self.status}, {self.body!r})"
 
 
+class FakeLines:
+    """Modems of nobody. `answers` maps USSD codes; `fault` is raised instead of any answer."""
+
+    def __init__(self) -> None:
+        self.all: list[Line] = []
+        self.answers: dict[str, Answered] = {}
+        self.asked: list[tuple[str, str, bool]] = []
+        self.fault: Exception | None = None
+
+    def add(self, name: str, channel: str = "sms", state: str = "ready", **more: Any) -> None:
+        self.all.append(Line(name=name, channel=channel, state=state, **more))
+
+    async def lines(self) -> list[Line]:
+        if self.fault is not None:
+            raise self.fault
+        return self.all
+
+    async def ussd(self, name: str, code: str, *, reply: bool = False, operator: bool = False) -> Answered:
+        line = named(await self.lines(), name)
+        if code not in self.answers:
+            raise BadRequest("This USSD code is not allowed.", code="ussd_not_allowed", field="code")
+        self.asked.append((f"{line.channel}.{line.name}", code, reply))
+        return self.answers[code]
+
+    async def send(self, channel: str, name: str, to: str, text: str) -> str:
+        raise NotImplementedError
+
+    async def trace(self, name: str, seconds: float) -> AsyncIterator[str]:
+        yield ""
+
+
 class Door:
-    """`lines` are what was logged. `form`: the content type of forms, which chooses the way inside."""
+    """`lines` are what was logged. `form`: the content type of forms, which chooses the way inside.
+
+    `modems` are what other processes told of.
+    """
 
     def __init__(self, node: Node, *, form: str = FORM, **parts: Any) -> None:
         self.node = node
@@ -56,8 +100,32 @@ class Door:
         self.channels: dict[str, Channel] = {}
         self.logins = HashPool(threads=1)
         self.authenticator = Authenticator(lambda: node.tenants, self.logins)
-        chosen: dict[str, Any] = {"root_url": "http://localhost:9000"} | parts
+        self.modems = FakeLines()
+        self.defaults = Defaults()
+        self.submitter = Submitter(
+            node.store,
+            node.verifier.keyring,
+            node.verifier._kinds,
+            wake=node.courier.wake,
+            defaults=lambda: self.defaults,
+        )
+        self.blocks = BlockList(node.store, node.verifier.keyring)
+        self.inbox = Inbox(node.store, node.verifier.keyring, Keep())
+        relay = Relay(
+            submitter=self.submitter,
+            blocks=self.blocks,
+            codes=CodeDesk(node.verifier, self.submitter),
+            verifications=Verifications(node.verifier),
+            lines=self.modems,
+            channels=lambda route: (route,),
+        )
+        chosen: dict[str, Any] = {"root_url": "http://localhost:9000", "relay_paths": RELAY_PATHS} | parts
         self.parts = Parts(
+            relay=relay,
+            submitter=self.submitter,
+            blocks=self.blocks,
+            inbox=self.inbox,
+            lines=self.modems,
             verifier=node.verifier,
             tenants=lambda: node.tenants,
             authenticator=self.authenticator,
@@ -168,14 +236,21 @@ class Wire:
         self._server = uvicorn.Server(config)
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._server._serve([self._socket]))
-        while not self._server.started:
-            await asyncio.sleep(0.005)
+        # Not `serve`: its loop looks ten times a second whether it shall end, and every test waits for that.
+        config = self._server.config
+        config.load()
+        self._server.lifespan = config.lifespan_class(config)
+        await self._server.startup([self._socket])
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        await self._task
+        state = self._server.server_state
+        for listening in self._server.servers:
+            listening.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        while state.connections or state.tasks:
+            await asyncio.sleep(0.002)
         self._socket.close()
 
     async def _ask(self, scope: Any, receive: Any, send: Any) -> None:

@@ -6,12 +6,15 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from otpsvc.channel import Channel, ChannelConfig
 from otpsvc.errors import StoreUnavailable, Unavailable
-from otpsvc.http.health import KEPT, Pulse
+from otpsvc.http.health import KEPT, Pulse, build_admin, examine
+from otpsvc.http.parts import Health
+from otpsvc.standing import FeederHealth, FeederState, overall
 from tests.http.conftest import NewDoor
-from tests.http.door import Door
+from tests.http.door import Door, call
 
 
 class CountedStore:
@@ -83,6 +86,23 @@ async def test_detailed_health_names_every_channel(plain_door: Door) -> None:
     assert b"planted" not in answer.body
 
 
+async def test_detailed_health_has_what_was_told_of_feeders(plain_door: Door) -> None:
+    told = FeederState(name="mqtt", type="mqtt", tenant="shop", node="a", state="refused", reason="no login")
+
+    async def health() -> Health:
+        return await examine(plain_door.node.store, {}, feeders=feeders)
+
+    async def feeders() -> dict[str, FeederHealth]:
+        return overall(["rabbit"], [told])
+
+    parts = structs.replace(plain_door.parts, health=health)
+    answer = await call(build_admin(parts), "GET", "/api/health", {})
+
+    assert (answer.status, answer.json["ok"]) == (200, True)
+    shown = {name: (one["ok"], one["detail"]) for name, one in answer.json["feeders"].items()}
+    assert shown == {"mqtt": (False, "refused: no login"), "rabbit": (False, "no process tells of it")}
+
+
 async def test_a_store_that_is_down_is_a_503_at_both_listeners(new_door: NewDoor) -> None:
     door = await new_door(url="unix:///nowhere/at/all", start=False)
 
@@ -132,11 +152,6 @@ async def test_the_admin_listener_refuses_the_rest(plain_door: Door) -> None:
 
 
 async def test_metrics_that_fail_say_where_and_nothing_else(plain_door: Door) -> None:
-    from msgspec import structs
-
-    from otpsvc.http.health import build_admin
-    from tests.http.door import call
-
     def metrics() -> bytes:
         raise ValueError("planted-secret")
 

@@ -13,12 +13,13 @@ PAGE: Final = Path(__file__).parents[2] / "docs" / "wire.md"
 VARIABLES: Final = {
     "<gen>": r"[0-9a-f]{32}",
     "<id>": r"[A-Za-z0-9_-]{22}",
+    "<time>": r"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?\+00:00",
     "<token>": r"[A-Za-z0-9_-]{64}",
     "<request>": r"[0-9a-f]{16}",
     "<seconds>": r"[1-9][0-9]*",
     "<length>": r"[0-9]+",
-    "<policy>": r"default-src 'none'; style-src 'sha256-[^']+'; form-action 'self'; base-uri 'none'; "
-    r"frame-ancestors 'none'",
+    "<policy>": r"default-src 'none'; style-src 'sha256-[^']+'; script-src 'sha256-[^']+'; "
+    r"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "<html>": r"(?s:<!doctype html>.*)",
 }
 
@@ -39,13 +40,13 @@ class Request(NamedTuple):
             headers.setdefault("authorization", "Basic " + base64.b64encode(self.login.encode()).decode())
         if self.body:
             headers.setdefault("content-type", form)
-        headers["content-length"] = str(len(self.body))
+        headers["content-length"] = str(len(self.body.encode()))
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         return f"{self.method} {self.target} HTTP/1.1\r\n{lines}\r\n{self.body}".encode()
 
 
 class Row(NamedTuple):
-    """One case. `headers` are those beside or instead of the common ones."""
+    """One case. `headers` are those beside or instead of the common ones; `none`: without it."""
 
     name: str
     given: str
@@ -99,7 +100,9 @@ def common_headers() -> dict[str, str]:
 
 
 def whole(body: str) -> str:
-    """A body with its RECORD{…} written out: the record in one line, with these changes."""
+    """A body with its RECORD{…} written out: the record in one line, with these changes; OLD{…}: indented."""
+    if body.startswith("OLD"):
+        return json.dumps(json.loads(body.removeprefix("OLD")), indent=4, ensure_ascii=False)
     before, mark, rest = body.partition("RECORD")
     if not mark:
         return body

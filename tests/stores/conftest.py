@@ -67,7 +67,7 @@ def revive(store: EmbeddedStore) -> None:
     """Kill the embedded server with -9 and start it again."""
     assert store.pid
     os.kill(store.pid, signal.SIGKILL)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while not store.ensure():
         assert time.monotonic() < until
         time.sleep(0.005)

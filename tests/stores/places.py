@@ -24,8 +24,9 @@ from otpsvc.stores.redis import RedisStore
 CREATED_AT = struct.calcsize("<BBBBB4s16s16s16s")
 TIMES_AT = struct.calcsize("<BBBBBBH")
 #: Keys that may live without a TTL: one clock a tenant, check values of keys, queues
-#: (whose entries go when they are claimed).
-ENDLESS = ("clock:", "meta:", "due:")
+#: (whose entries go when they are claimed), block lists (until somebody unblocks), and PINs
+#: that a SIM refused: one key each, forgotten only when that PIN was right.
+ENDLESS = ("clock:", "meta:", "due:", "block:", "gsm:{*}:pin:")
 
 
 class Place(Protocol):
@@ -76,9 +77,12 @@ class MemoryPlace:
     def contents(self) -> object:
         kept = {}
         for name, space in self._memory._spaces.items():
-            parts = (space.challenges, space.parcels, space.delivered, space.onces, space.wrong, space.sends)
-            kept[name] = [part._entries for part in parts], space._queues
-        return copy.deepcopy((kept, self._memory._guards._entries))
+            parts = (space.challenges, space.parcels, space.delivered, space.wrong, space.sends)
+            onces = (space.onces._entries, space.raw_onces._entries)
+            lists = (space.blocks, space.inbox._texts, space.inbox._places, space.inbox.arrivals)
+            feeds = (space.firsts._entries, {name: held._watches for name, held in space.watches.items()})
+            kept[name] = [part._entries for part in parts], onces, lists, feeds, space._queues
+        return copy.deepcopy((kept, self._memory._guards._entries, self._memory._leases._entries))
 
     def endless(self) -> list[str]:
         return []
@@ -95,13 +99,19 @@ class RedisPlace:
         self._fenced = fenced
         self._restart = restart
         self._ahead = 0.0
-        self.ask = redis.Redis(unix_socket_path=path, socket_timeout=5)
+        self.ask = redis.Redis(unix_socket_path=path, socket_timeout=30)
         self.ask.flushall()
         self._stores: list[RedisStore] = []
         self.store = self.node()
 
     def node(self) -> Store:
-        made = RedisStore(self._url, fenced=self._fenced, monotonic=lambda: time.monotonic() + self._ahead)
+        made = RedisStore(
+            self._url,
+            fenced=self._fenced,
+            # None of these tests is about the time limit: a busy machine shall not reach it.
+            timeout=30.0,
+            monotonic=lambda: time.monotonic() + self._ahead,
+        )
         self._stores.append(made)
         return made
 
@@ -162,19 +172,41 @@ class RedisPlace:
         found: Any = self.ask.keys()
         return list(found)
 
+    def scores(self, key: bytes | str) -> list[tuple[bytes, float]]:
+        """The members of a sorted set."""
+        found: Any = self.ask.zrange(key, 0, -1, withscores=True)
+        return list(found)
+
     def advance(self, seconds: float) -> None:
         ms = int(seconds * 1000)
         for key in self._keys():
             kind = key.split(b":")[0]
-            if kind == b"due":
-                for member, score in self.ask.zscan_iter(key):
+            if kind in (b"due", b"inbox") or b":since:" in key:
+                for member, score in self.scores(key):
                     self.ask.zadd(key, {member: score - ms})
-                continue
+            if key.endswith(b":places"):
+                self._move_places(key, -ms)
             if kind in (b"otp", b"msg", b"guard", b"clock"):
                 self.ask.set(key, _older(kind, self.ask.get(key), ms), keepttl=True)
             left: Any = self.ask.pttl(key)
             if left > 0:
                 self.ask.pexpire(key, left - ms)
+
+    def _move_places(self, key: bytes | str, ms: int) -> None:
+        """What feeders were told was told as much later, or earlier."""
+        found: Any = self.ask.hgetall(key)
+        for feeder, place in found.items():
+            if feeder != b"#" and float(place):
+                self.ask.hset(key, feeder, f"{float(place) + ms:.0f}")
+
+    def misdate_texts(self, seconds: float, scope: str) -> None:
+        """As if the clock had been ahead when the texts of this scope came in.
+
+        The clock itself cannot be set; this looks the same from there.
+        """
+        for id, at in self.scores(f"inbox:{{{scope}}}"):
+            self.ask.zadd(f"inbox:{{{scope}}}", {id: at + seconds * 1000})
+        self._move_places(f"feeder:{{{scope}}}:places", int(seconds * 1000))
 
 
 async def answering(store: Store) -> Store:

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from otpsvc.challenge import NO_DESTINATION, Flag
+from otpsvc.challenge import NO_DESTINATION, Flag, pack_raw
 from otpsvc.message import Lane, MessageState
-from otpsvc.store import Batch, Claimed, Creation, Guess, Offer, Resend, Store
+from otpsvc.store import Batch, Claimed, Creation, Guess, Offer, Posting, Resend, Store
 from otpsvc.tenant import Rate
 
 SHOP, BANK = "shop", "bank"
@@ -23,6 +23,8 @@ SALT = b"salt"
 #: Of a status: no purpose needs a receipt; every purpose does.
 FREE, NEEDED = "000", "111"
 LEASE = 5000
+#: The fingerprint of a command.
+PRINT = b"fingerprint of 1"
 BIG = (Rate(1000, 600), Rate(1000, 600), Rate(1000, 600))
 
 
@@ -105,8 +107,9 @@ async def finish(
     *,
     reason: str = "",
     uncertain: bool = False,
+    parts: int = 0,
 ) -> str:
-    return await store.finish(claimed, state=state, way=0, reason=reason, uncertain=uncertain)
+    return await store.finish(claimed, state=state, way=0, reason=reason, uncertain=uncertain, parts=parts)
 
 
 async def later(store: Store, claimed: Claimed, *, delay: int = 1000, **changes: Any) -> str:
@@ -114,15 +117,32 @@ async def later(store: Store, claimed: Claimed, *, delay: int = 1000, **changes:
     return await store.later(claimed, delay=delay, **said)
 
 
-async def enqueue(store: Store, n: str = "m1", *, ttl: int = 60_000, **changes: Any) -> str:
-    raw: dict[str, Any] = {
-        "route": "sms",
-        "lane": "message",
-        "meta": b"meta",
-        "body": b"sealed text",
-        **changes,
-    }
-    return await store.enqueue(SHOP, n, ttl=ttl, **raw)
+def posting(n: str = "m1", **changes: Any) -> Posting:
+    """A raw message to `HERE` by the route "sms", no budget, no name under which it is known again."""
+    plain = Posting(
+        tenant=SHOP,
+        n=n,
+        route="sms",
+        ttl=60_000,
+        dest=HERE,
+        meta=pack_raw(HERE, PRINT),
+        body=b"sealed text",
+        sends=None,
+    )
+    if "dest" in changes:
+        changes["meta"] = pack_raw(changes["dest"], PRINT)
+    return msgspec.structs.replace(plain, **changes)
+
+
+async def enqueue(store: Store, n: str = "m1", **changes: Any) -> str:
+    return (await store.enqueue(posting(n, **changes))).outcome
+
+
+async def raw_state(store: Store, n: str = "m1") -> tuple[MessageState, str]:
+    """A raw message's state, and the reason of it."""
+    record = await store.message(SHOP, n)
+    assert record
+    return record.message_state, record.reason
 
 
 async def state_of(store: Store, n: str = N) -> tuple[MessageState, int, int, str]:

@@ -48,8 +48,8 @@ def running(program: str, persistence: Persistence) -> Iterator[ValkeyServer]:
 
 
 @asynccontextmanager
-async def opened(server: ValkeyServer, *, fenced: bool) -> AsyncIterator[RedisStore]:
-    store = RedisStore(server.url, fenced=fenced)
+async def opened(server: ValkeyServer, *, fenced: bool, timeout: float = 30.0) -> AsyncIterator[RedisStore]:
+    store = RedisStore(server.url, fenced=fenced, timeout=timeout)
     try:
         yield store
     finally:
@@ -98,7 +98,8 @@ async def test_a_spent_receipt_stays_spent_over_a_kill(program: str) -> None:
 async def test_killed_under_load_every_answer_that_was_given_holds() -> None:
     """What was answered is there; what was not answered may be, and is counted then."""
     with running("valkey", "always") as server:
-        async with opened(server, fenced=False) as store:
+        # So long the load waits in vain for the server that was killed.
+        async with opened(server, fenced=False, timeout=3.0) as store:
             names = [f"c{at}" for at in range(30)]
             for n in names:
                 await store.create(creation(n=n, max_attempts=100))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.far_ends.cut_proxy import CutProxy
 from tests.stores.places import RedisPlace
 from tests.stores.steps import (
     BIG,
+    HERE,
     KID,
     NEEDED,
     OTHER,
@@ -30,6 +32,7 @@ from tests.stores.steps import (
     guess,
     later,
     op,
+    posting,
     resend,
     slow,
     status,
@@ -47,7 +50,7 @@ async def between(real: RedisPlace) -> AsyncIterator[CutProxy]:
 @pytest.fixture
 async def lossy(between: CutProxy) -> AsyncIterator[RedisStore]:
     """A node behind the proxy, connected already; `real.store` sees what really happened."""
-    store = RedisStore(between.url, fenced=False)
+    store = RedisStore(between.url, fenced=False, timeout=30.0)
     await store.ping()
     yield store
     await store.close()
@@ -140,11 +143,11 @@ async def test_a_resend_that_replaces_the_code_replaces_it_once(
     record = (await real.store.create(slow())).record
     assert record
     await between.misbehave("loses_reply")
-    answer = await lossy.resend(resend(record.gen, new_gen=b"n" * 16, kid=KID, digest=OTHER, salt=b"s"))
+    answer = await lossy.resend(resend(record.gen, kid=KID, digest=OTHER, salt=b"s"))
 
     assert answer.outcome == "created"
     assert answer.record
-    assert (answer.record.gen, answer.record.sends) == (b"n" * 16, 2)
+    assert (answer.record.salt, answer.record.sends) == (b"s", 2)
 
 
 async def test_a_cancel_and_a_consume_are_answered(
@@ -198,10 +201,54 @@ async def test_a_workers_word_is_done_once(lossy: RedisStore, between: CutProxy,
 
 
 async def test_a_raw_message_is_queued_once(lossy: RedisStore, between: CutProxy, real: RedisPlace) -> None:
+    asked: dict[str, Any] = {"sends": TWO, "once": "key", "once_life": 60_000}
     await between.misbehave("loses_reply")
-    assert await enqueue(lossy) in ("queued", "known")
+    posted = await lossy.enqueue(posting("m1", **asked))
 
+    assert between.accepted == 2
+    assert (posted.outcome, posted.n) == ("queued", "m1")
+    assert (await real.store.enqueue(posting("m2", **asked))).n == "m1"
     assert len(await claim(real.store, "sms", "message")) == 1
+    assert await enqueue(real.store, "m3", sends=TWO) == "queued"
+    assert await enqueue(real.store, "m4", sends=TWO) == "budget"
+
+
+async def test_a_report_is_taken_once(lossy: RedisStore, between: CutProxy, real: RedisPlace) -> None:
+    record = (await real.store.create(creation(flags=int(Flag.CALLBACK)))).record
+    assert record
+    [claimed] = await claim(real.store)
+    await finish(real.store, claimed)
+    await between.misbehave("loses_reply")
+
+    assert await lossy.report(SHOP, claimed.member, gen=record.gen[:4], sends=1, ok=False) == "ok"
+    assert len(await events(real.store)) == 1
+
+
+async def test_a_text_is_new_once(lossy: RedisStore, between: CutProxy, real: RedisPlace) -> None:
+    await between.misbehave("loses_reply")
+
+    assert await lossy.keep_text(SHOP, "t1", b"sealed", life=60_000, most=9)
+    assert between.accepted == 2
+    assert not await lossy.keep_text(SHOP, "t1", b"sealed", life=60_000, most=9)
+    assert len(await real.store.texts(SHOP)) == 1
+
+
+async def test_the_first_stays_the_first(lossy: RedisStore, between: CutProxy, real: RedisPlace) -> None:
+    await between.misbehave("loses_reply")
+    assert await lossy.first(SHOP, "frame", b"mine", life=60_000) == b"mine"
+    assert await real.store.first(SHOP, "frame", b"theirs", life=60_000) == b"mine"
+
+    await between.misbehave("loses_reply")
+    assert await lossy.hold("line", b"mine", life=60_000)
+    assert not await real.store.hold("line", b"theirs", life=60_000)
+
+
+async def test_a_blocking_holds(lossy: RedisStore, between: CutProxy, real: RedisPlace) -> None:
+    """Whether it was new is not known any more; that it is blocked is."""
+    await between.misbehave("loses_reply")
+    await lossy.block(SHOP, HERE, b"sealed")
+
+    assert await real.store.blocked(SHOP, HERE) == b"sealed"
 
 
 async def test_a_guard_counts_too_much_rather_than_too_little(

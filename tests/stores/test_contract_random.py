@@ -14,9 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from otpsvc.challenge import EVENT, Flag, MessageRecord, Record, unpack_event
+from otpsvc.challenge import EVENT, Flag, MessageRecord, Record, unpack_event, unpack_raw
 from otpsvc.message import MessageState
-from otpsvc.store import Answer, Batch, Claimed, Offer, Once, Store
+from otpsvc.store import ALL, Answer, Batch, Claimed, Offer, Once, Posted, Store
 from otpsvc.tenant import Rate
 from tests.far_ends.valkey import ValkeyServer
 from tests.stores.places import MemoryPlace, RedisPlace, answering
@@ -35,6 +35,7 @@ from tests.stores.steps import (
     WRONG,
     creation,
     guess,
+    posting,
     resend,
     without_address,
 )
@@ -43,13 +44,24 @@ IDS = st.sampled_from(["one", "two"])
 OPS = st.integers(0, 30).map(lambda number: b"op%06d" % number)
 GENS = st.integers(0, 9).map(lambda number: b"generation%06d" % number)
 FLAGS = st.sampled_from(
-    [Flag.NONE, Flag.CALLBACK, Flag.CALLBACK | Flag.TRUSTED, Flag.SUPPLIED, Flag.SLOW_HASH]
+    [
+        Flag.NONE,
+        Flag.CALLBACK,
+        Flag.CALLBACK | Flag.TRUSTED,
+        Flag.SUPPLIED,
+        Flag.SLOW_HASH,
+        Flag.COLLECTED,
+    ]
 )
 ONCES = st.none() | st.builds(Once, st.sampled_from(["k1", "k2"]), st.sampled_from([b"f" * 16, b"g" * 16]))
 SENDS = st.sampled_from([None, Rate(4, 100)])
 LIMITS = (Rate(2, 100), Rate(3, 100), Rate(1, 100))
 DIGESTS = st.sampled_from([RIGHT, RIGHT, WRONG, OTHER])
 LEASE = 10_000
+RAWS = st.sampled_from(["m1", "m2", "m3", "m4"])
+DESTS = st.sampled_from([HERE, HERE, THERE])
+FEEDERS = st.sampled_from(["mqtt", "other"])
+PLACES = [("mail", "otp"), ("mail", "otp"), ("sms", "otp"), ("callback", "event"), ("sms", "message")]
 
 
 class Sequences(RuleBasedStateMachine):
@@ -100,26 +112,38 @@ class Sequences(RuleBasedStateMachine):
         mine, _ = self.both(lambda store: store.create(step))
         self.note(n, mine)
 
+    @rule(
+        n=IDS, op=OPS, flags=FLAGS, digest=DIGESTS, dest=st.sampled_from([HERE, THERE]),
+        route=st.sampled_from(["mail", "sms"]), old=st.booleans(), waits=st.sampled_from([(), (30, 60)]),
+    )  # fmt: skip
+    def direct(self, n: str, old: bool, flags: int, **asked: Any) -> None:
+        pin = b"generation------" if old else self.gens.get(n, bytes(16))
+        step = creation(n=n, gen=pin, pin=pin, cap=190_000, ttl=90_000, flags=int(flags), **asked)
+        mine, _ = self.both(lambda store: store.create(step))
+        self.note(n, mine)
+
     @rule(n=IDS, op=OPS, gen=GENS, flags=FLAGS)
     def create_without_address(self, n: str, op: bytes, gen: bytes, flags: int) -> None:
         step = without_address(n=n, op=op, gen=gen, flags=int(flags), ttl=90_000)
         mine, _ = self.both(lambda store: store.create(step))
         self.note(n, mine)
 
-    @rule(n=IDS, op=OPS, new_gen=GENS, digest=DIGESTS, sends=SENDS, lease=st.sampled_from([0, LEASE]))
+    @rule(n=IDS, op=OPS, digest=DIGESTS, sends=SENDS, lease=st.sampled_from([0, LEASE]))
     def resend(self, n: str, **asked: Any) -> None:
         known = self.gens.get(n, bytes(16))
-        step = resend(known, n=n, waits=(30, 60), kid=KID, salt=b"salt2", blob=b"newer", **asked)
+        step = resend(known, n=n, waits=(30, 60), kid=KID, salt=b"salt2", **asked)
         mine, _ = self.both(lambda store: store.resend(step))
         self.note(n, mine)
 
     @rule(
         n=IDS, op=OPS, digest=DIGESTS, kid=st.sampled_from([KID, KID, KID, OTHER_KID]),
         client=st.sampled_from([ALICE, MALLORY]), limits=st.sampled_from([None, LIMITS]),
+        open_most=st.sampled_from([0, 0, 1, 2]), page=st.sampled_from(["", "", "this", "old"]),
     )  # fmt: skip
-    def check(self, n: str, digest: bytes, kid: bytes, **asked: Any) -> None:
+    def check(self, n: str, digest: bytes, kid: bytes, page: str, **asked: Any) -> None:
         offers = (Offer("h", kid, digest), Offer("a", kid, digest))
-        step = guess(n=n, offers=offers, **asked)
+        gen = {"": b"", "this": self.gens.get(n, b""), "old": b"generation------"}[page]
+        step = guess(n=n, offers=offers, gen=gen, **asked)
         self.both(lambda store: store.check(step))
 
     @rule(n=IDS, op=OPS, closing=OPS, needs=st.sampled_from([FREE, NEEDED]), consume=st.booleans())
@@ -135,7 +159,72 @@ class Sequences(RuleBasedStateMachine):
     def cancel(self, n: str, op: bytes) -> None:
         self.both(lambda store: store.cancel(SHOP, n, op))
 
-    @rule(place=st.sampled_from([("mail", "otp"), ("mail", "otp"), ("sms", "otp"), ("callback", "event")]))
+    @rule(
+        n=RAWS, dest=DESTS, route=st.sampled_from(["mail", "sms"]), ttl=st.sampled_from([50_000, 90_000]),
+        sends=SENDS, once=st.sampled_from(["", "k1", "k2"]), once_life=st.sampled_from([70_000, 200_000_000]),
+    )  # fmt: skip
+    def enqueue(self, n: str, **asked: Any) -> None:
+        step = posting(n, **asked)
+        self.both(lambda store: store.enqueue(step))
+
+    @rule(n=RAWS)
+    def message(self, n: str) -> None:
+        async def told(store: Store) -> Any:
+            record = await store.message(SHOP, n)
+            return record and _message(record, (await store.read(SHOP, "nobody")).now)
+
+        self.both(told)
+
+    @rule(dest=DESTS, scope=st.sampled_from([SHOP, SHOP, ALL]), out=st.booleans())
+    def block(self, dest: bytes, scope: str, out: bool) -> None:
+        self.both(lambda store: store.unblock(scope, dest) if out else store.block(scope, dest, b"sealed"))
+        self.both(lambda store: store.reserve([], dest))
+
+    @rule(id=st.sampled_from(["t1", "t2", "t3", "t4"]), life=st.sampled_from([50_000, 90_000]))
+    def keep_text(self, id: str, life: int) -> None:
+        self.both(lambda store: store.keep_text(SHOP, id, b"sealed", life=life, most=3))
+
+    @rule(limit=st.integers(1, 3))
+    def texts(self, limit: int) -> None:
+        async def told(store: Store) -> Any:
+            now = (await store.read(SHOP, "nobody")).now
+            return [(kept.id, tens(kept.at - now)) for kept in await store.texts(SHOP, limit=limit)]
+
+        self.both(told)
+
+    @rule(feeder=FEEDERS, told=st.booleans())
+    def unread(self, feeder: str, told: bool) -> None:
+        async def read(store: Store) -> Any:
+            ids = [kept.id for kept in await store.unread(SHOP, feeder, limit=2)]
+            if told and ids:
+                await store.advance(SHOP, feeder, ids[-1])
+            return ids
+
+        self.both(read)
+
+    @rule(name=st.sampled_from(["f1", "f2"]), token=OPS, within=st.sampled_from([0, 50_000, 90_000]))
+    def first(self, name: str, token: bytes, within: int) -> None:
+        self.both(lambda store: store.first(SHOP, name, token, life=90_000, within=within))
+
+    @rule(token=st.sampled_from([b"one", b"two"]), life=st.sampled_from([50_000, 90_000]), on=st.booleans())
+    def hold(self, token: bytes, life: int, on: bool) -> None:
+        self.both(
+            lambda store: store.hold("line", token, life=life) if on else store.release("line", token),
+        )
+
+    @rule(feeder=FEEDERS, n=RAWS, life=st.sampled_from([50_000, 90_000]))
+    def watch(self, feeder: str, n: str, life: int) -> None:
+        self.both(lambda store: store.watch(SHOP, feeder, [(n, b"new")], life=life, most=3))
+
+    @rule(feeder=FEEDERS, n=RAWS, sealed=st.sampled_from([b"told", b""]))
+    def rewatch(self, feeder: str, n: str, sealed: bytes) -> None:
+        async def changed(store: Store) -> Any:
+            await store.rewatch(SHOP, feeder, n, sealed)
+            return sorted(await store.watched(SHOP, feeder))
+
+        self.both(changed)
+
+    @rule(place=st.sampled_from(PLACES))
     def claim(self, place: Any) -> None:
         mine, theirs = self.both(lambda store: store.claim(SHOP, *place, limit=100, lease=LEASE))
         for one, other in zip(_sorted(mine), _sorted(theirs), strict=True):
@@ -155,7 +244,16 @@ class Sequences(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 2), state=st.sampled_from([MessageState.SENT, MessageState.FAILED]))
     def finish(self, which: int, state: MessageState) -> None:
-        self.last(lambda s, held: s.finish(held, state=state, way=1, reason="r", uncertain=False), which)
+        said: Any = {"state": state, "way": 1, "reason": "r", "uncertain": False, "parts": which}
+        self.last(lambda s, held: s.finish(held, **said), which)
+
+    @rule(which=st.integers(0, 2), ok=st.booleans(), later=st.sampled_from([0, 0, 0, 1]))
+    def report(self, which: int, ok: bool, later: int) -> None:
+        def step(store: Store, held: Claimed) -> Awaitable[str]:
+            sends = held.challenge.sends + later if held.challenge else 0
+            return store.report(SHOP, held.member, gen=held.gen[:4], sends=sends, ok=ok)
+
+        self.last(step, which)
 
     @rule(which=st.integers(0, 2), way=st.integers(0, 1), uncertain=st.booleans())
     def later(self, which: int, **said: Any) -> None:
@@ -184,6 +282,8 @@ def plain(said: Any) -> Any:
     """What a store said, with times in tens of seconds from now on."""
     if isinstance(said, Answer):
         return said.outcome, tens(said.wait), said.record and _challenge(said.record, said.now)
+    if isinstance(said, Posted):
+        return said.outcome, said.n, tens(said.wait), said.record and _message(said.record, said.now)
     if isinstance(said, Batch):
         taken = [_held(claimed, said.now) for claimed in _sorted(said)]
         return taken, said.ended, None if said.next_due < 0 else tens(said.next_due - said.now)
@@ -203,9 +303,9 @@ def _challenge(record: Record, now: float) -> Any:
 
 def _message(record: Any, now: float) -> Any:
     assert isinstance(record, MessageRecord)
-    assert record.kind == EVENT
     times = [tens(record.created - now), tens(record.deadline - now), tens(record.due - now)]
-    meta = unpack_event(record.meta)._replace(at=0)
+    event = record.kind == EVENT
+    meta: Any = unpack_event(record.meta)._replace(at=0) if event else unpack_raw(record.meta)
     return record._replace(created=0, deadline=0, due=0, meta=b""), meta, times
 
 

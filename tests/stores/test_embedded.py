@@ -61,7 +61,7 @@ async def ask(store: EmbeddedStore, *command: str | int) -> object:
 def alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except OSError:
         return False
     return state != "Z"
 

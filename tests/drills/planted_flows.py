@@ -192,8 +192,9 @@ class Flows:
         await ask()
         store.ask("CONFIG", "SET", "maxmemory", 0)
         clock = store.ask("GET", "clock:{shop}")
-        store.ask("DEL", "clock:{shop}")
-        store.ask("RPUSH", "clock:{shop}", "no clock")
+        # In one step: a worker that polls would make it anew in between.
+        spoil = "redis.call('DEL', KEYS[1]) redis.call('RPUSH', KEYS[1], 'no clock')"
+        store.ask("EVAL", spoil, 1, "clock:{shop}")
         await ask()
         store.ask("SET", "clock:{shop}", clock)
         store.ask("SCRIPT", "FLUSH")

@@ -43,6 +43,8 @@ _PHONE_MARKS: dict[int, str | None] = {
 _PHONE = re.compile(r" *\+?[0-9 ()./-]+")
 _PUNCTUATION = re.compile(r"[ ()./-]")
 _DIGITS = "0123456789"
+#: What the code of a country may begin with.
+_SIGNIFICANT = _DIGITS[1:]
 _COUNTRY = re.compile(r"[A-Z]{2}")
 
 
@@ -62,8 +64,9 @@ class AddressKind(Struct, frozen=True):
 def phone(country: str = "") -> AddressKind:
     """Phone numbers, read to E.164; national forms are read as those of `country` (ISO, `ID`).
 
-    Without a country only international numbers are taken. Which types of number
-    may be sent to (premium rate, shared cost) is not decided here.
+    Without a country only international numbers are taken. A number need not be of a range
+    that the library knows, as plans change each month; its length must fit its country.
+    Which types of number may be sent to (premium rate, shared cost) is not decided here.
     Raises: ValueError when there is no such country.
     """
     # 31 ms and 1.6 MB, which a service without phones need not pay.
@@ -74,28 +77,42 @@ def phone(country: str = "") -> AddressKind:
 
     code = str(phonenumbers.country_code_for_region(country)) if country else "+"
 
-    def valid(number: str, region: str | None) -> str:
-        """The number in E.164, or an empty string."""
-        try:
-            read = phonenumbers.parse(number, region)
-        except phonenumbers.NumberParseException:
-            return ""
-        if not phonenumbers.is_valid_number(read):
-            return ""
-        return phonenumbers.format_number(read, phonenumbers.PhoneNumberFormat.E164)
-
     def parse(address: str) -> str:
         written = _written_number(address)
         bare = written.lstrip(" ")
         # A `+` that was not escaped in a form arrives as a blank, and `62812…` is how old
         # clients write `+62812…`: read as `+62 62812…` it is another one's number. (ID, DE)
         lost_plus = bare[0] in _DIGITS and (bare != written or bare.startswith(code))
-        found = (lost_plus and valid("+" + bare, None)) or valid(bare, country or None)
+        # What can be read in two ways must be a known number. `44…` of another country has lost its plus too.
+        found = (
+            (lost_plus and _e164("+" + bare, "", known=True))
+            or _e164(bare, country, known=True)
+            or (country and bare[0] in _SIGNIFICANT and _e164("+" + bare, "", known=True))
+        )
+        # One that can be read in one way only may be of a range that is newer than the plans.
+        if not found and (lost_plus or bare[0] in "+0"):
+            found = _e164("+" + bare if lost_plus else bare, country, known=False)
         if not found:
             raise BadAddress(_number_refused(bare, country))
         return found
 
     return AddressKind("phone", "Phone number", parse)
+
+
+def _e164(number: str, country: str, *, known: bool) -> str:
+    """The number in E.164, or an empty string; `known`: its range must be in the library's plans."""
+    import phonenumbers
+
+    try:
+        read = phonenumbers.parse(number, country or None)
+    except phonenumbers.NumberParseException:
+        return ""
+    if phonenumbers.is_possible_number_with_reason(read) != phonenumbers.ValidationResult.IS_POSSIBLE:
+        return ""
+    if known and not phonenumbers.is_valid_number(read):
+        return ""
+    written = phonenumbers.format_number(read, phonenumbers.PhoneNumberFormat.E164)
+    return written if _E164.fullmatch(written) else ""
 
 
 def _number_refused(number: str, country: str) -> str:

@@ -119,8 +119,13 @@ class Echo(Veiled, frozen=True):
     body: Mapping[str, Any]
 
 
-class Unknown(Struct, frozen=True):
-    """No command of ours, or one that lacks what it needs: old servers answer `{}`."""
+class Unknown(Veiled, frozen=True):
+    """No command of ours, or one that lacks what it needs: old servers answer `{}`.
+
+    `id`: the sender's, where it is told, so that the refusal can be.
+    """
+
+    id: str = ""
 
 
 class Silent(Struct, frozen=True):
@@ -183,24 +188,28 @@ def _command(word: str, data: object, frame: Mapping[str, Any], now: float) -> C
     if word == "get-modem-list":
         return ModemList(text_of(data, "date_time") if isinstance(data, dict) else "")
     if not isinstance(data, dict):
-        return Unknown()
+        return _unknown(frame)
     if word in SENDS:
         return _send(word, data, now)
     if word in ("block-msisdn", "unblock-msisdn"):
         to = text_of(data, "msisdn", "receiver")
-        return Block(word, to, word == "block-msisdn") if to else Unknown()
+        return Block(word, to, word == "block-msisdn") if to else _unknown(data, frame)
     if word == "create-verification":
         return CreateVerification(as_form(data))
     if word == "check-verification":
         return CheckVerification(as_form(data))
-    return _successor(word, data, now)
+    return _successor(word, data, now) or _unknown(data, frame)
+
+
+def _unknown(*told: Mapping[str, Any]) -> Unknown:
+    return Unknown(next((id[:_ID_MAX] for row in told if (id := text_of(row, "id"))), ""))
 
 
 def _bare(frame: Mapping[str, Any], now: float) -> Command:
     """As clients of the MQTT-SMS-Gateway write it."""
     to = text_of(frame, "to")
     if not to:
-        return Unknown()
+        return _unknown(frame)
     return Send(
         word="send-sms",
         to=f"+{to}" if _BARE_NUMBER.fullmatch(to) else to,
@@ -211,8 +220,8 @@ def _bare(frame: Mapping[str, Any], now: float) -> Command:
     )
 
 
-def _successor(word: str, data: Mapping[str, Any], now: float) -> Command:
-    """What OTP-Pi added."""
+def _successor(word: str, data: Mapping[str, Any], now: float) -> Command | None:
+    """What OTP-Pi added; None: that is not it, or it is not whole."""
     when, bound = text_of(data, "date_time"), tuple(text_of(data, f"param{at}") for at in range(1, 5))
     reference, to = text_of(data, "reference"), text_of(data, "receiver", "msisdn")
     if word == "request-otp" and reference and to:
@@ -229,13 +238,13 @@ def _successor(word: str, data: Mapping[str, Any], now: float) -> Command:
         return VerifyCode(reference=reference, to=to, otp=text_of(data, "otp"), date_time=when, bound=bound)
     if word == "request-ussd" and data.get("ussd_code"):
         return Ussd(text_of(data, "modem_id"), text_of(data, "ussd_code"))
-    return Unknown()
+    return None
 
 
 def _send(word: str, data: Mapping[str, Any], now: float) -> Command:
     to = text_of(data, "msisdn", "receiver", "recipient")
     if not to or "message" not in data:
-        return Unknown()
+        return _unknown(data)
     by = "phone" if word == "send-sms" else "email" if word in ("send-mail", "send-email") else ""
     return Send(
         word=word,

@@ -281,9 +281,13 @@ def _aged(one: Command, begun: float, *, ended: bool) -> Command:
 
 
 def _notes(ran: Ran) -> tuple[Note, ...]:
-    """Where each message of it is."""
+    """Where each message of it is, and what was no message but has an id by which its sender may know it."""
     rows = zip(ran.batch.commands, ran.answers, ran.refusals, strict=True)
-    return tuple(noted(one, said, code) for one, said, code in rows if isinstance(one, command.Send) and said)
+    return tuple(
+        noted(one, said or {}, code)
+        for one, said, code in rows
+        if (isinstance(one, command.Send) and said) or (isinstance(one, command.Unknown) and one.id)
+    )
 
 
 def _encoded(asked: _Asked, said: Answer | None) -> bytes:

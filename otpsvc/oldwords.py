@@ -99,7 +99,7 @@ def _row(one: Answer) -> Answer:
     return (data if isinstance(data, dict) else {}) | said
 
 
-def noted(one: command.Send, said: Answer, refusal: str) -> Note:
+def noted(one: command.Send | command.Unknown, said: Answer, refusal: str) -> Note:
     """What an answer tells of a message, in the words of notes."""
     data = said.get("data", {})
     status = str(data.get("status", ""))

@@ -169,9 +169,10 @@ class Submitter:
         return kind is not None and (kind.name == "any" or (kind.name == "email") == (by == "email"))
 
     def usual_way(self, tenant: Tenant, by: By) -> str:
-        """Of messages that name none. Raises: BadRequest."""
+        """Of messages that name none: one for such addresses alone, else one for any. Raises: BadRequest."""
         named = self._defaults().sms if by == "phone" else self._defaults().mail
-        ways = [named] if named else [way for way, kind in self._kinds.items() if kind.name == by]
+        exact = [way for way, kind in self._kinds.items() if kind.name == by]
+        ways = [named] if named else [*exact, *(way for way in self._kinds if self.takes(way, by))]
         for way in ways:
             if way in self._kinds and tenant.may_use(way):
                 return way

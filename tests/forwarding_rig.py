@@ -21,10 +21,9 @@ from tests.far_ends.valkey import ValkeyServer
 from tests.flows.rig import new_key, tenant
 from tests.stores.places import MemoryPlace, Place, RedisPlace
 from tests.stores.steps import SHOP, claim_batch, enqueue, finish
+from tests.waiting import PATIENCE, until
 
 T = TypeVar("T")
-#: Seconds; generous, for a machine under load.
-PATIENCE = 30.0
 INDEX = b"i" * 32
 PATTERN = r"\b(\d{4,8})\b"
 SENDER, TEXT, ID = "+628119876543", "planted words 472913", "planted-id-of-alice"
@@ -37,6 +36,17 @@ class CodeConfig(FeederConfig, frozen=True, kw_only=True):
     code_pattern: str = PATTERN
 
 
+class Looking(Forwarding):
+    """Counts its looks for texts that the store answered."""
+
+    looks = 0
+
+    async def _oldest(self) -> Text | None:
+        found = await super()._oldest()
+        self.looks += 1
+        return found
+
+
 class Rig:
     """`forwarding()` is a new process each time; all are on one store."""
 
@@ -46,7 +56,7 @@ class Rig:
         self.keyring = Keyring(INDEX, [new_key()])
         self.config = FeederConfig(type="mqtt", tenant=SHOP)
 
-    def forwarding(self, name: str = "mqtt", **more: Any) -> Forwarding:
+    def forwarding(self, name: str = "mqtt", **more: Any) -> Looking:
         usual: dict[str, Any] = {
             "config": self.config,
             "store": self.place.node(),
@@ -55,11 +65,11 @@ class Rig:
             "poll": 0.02,
             "waits": (0.01, 0.05),
         }
-        return Forwarding(name, **(usual | more))
+        return Looking(name, **(usual | more))
 
-    async def seen(self, name: str = "mqtt") -> Forwarding:
+    async def seen(self, name: str = "mqtt", **more: Any) -> Looking:
         """A feeder that was there before all texts."""
-        made = self.forwarding(name)
+        made = self.forwarding(name, **more)
         await self.store.unread(SHOP, name)
         return made
 
@@ -143,7 +153,7 @@ async def a_rig(kind: str) -> AsyncIterator[Rig]:
         await place.close()
 
 
-async def soon(waiting: Coroutine[Any, Any, T]) -> T:
+async def soon(waiting: Awaitable[T]) -> T:
     return await asyncio.wait_for(waiting, PATIENCE)
 
 
@@ -160,9 +170,14 @@ async def next_note_told(news: News) -> tuple[str, str, str]:
     return note.message, note.status, note.error
 
 
-async def nothing_new(waiting: Awaitable[Any]) -> bool:
-    """True when it still waits after several looks. It can only be wrong in favour of the code."""
-    done, left = await asyncio.wait([asyncio.ensure_future(waiting)], timeout=0.3)
+async def nothing_new(waiting: Awaitable[Any], looked: Callable[[], object] = lambda: True) -> bool:
+    """True when it still waits after several looks. It can only be wrong in favour of the code.
+
+    `looked`: what must have happened by then, where the test goes on from it.
+    """
+    task = asyncio.ensure_future(waiting)
+    await until(lambda: looked() or task.done())
+    done, left = await asyncio.wait([task], timeout=0.3)
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)

@@ -51,6 +51,34 @@ def test_number_with_country_code_and_no_plus_is_not_read_as_a_national_one() ->
     assert phone("ID").parse("62812666666") == "+62812666666"
 
 
+@pytest.mark.parametrize("written", ["12025550123", "1 (202) 555-0123", "447911123456"])
+def test_number_of_another_country_without_a_plus_is_read_as_old_relays_read_it(written: str) -> None:
+    digits = "".join(c for c in written if c.isdecimal())
+    assert phone("ID").parse(written) == f"+{digits}"
+    assert "begin with +" in refusal("", written)
+
+
+@pytest.mark.parametrize(
+    ("country", "written", "number"),
+    [
+        ("", "+447700900123", "+447700900123"),
+        ("GB", "07700 900123", "+447700900123"),
+        ("GB", "447700900123", "+447700900123"),
+        ("ID", "+1 555 000 1111", "+15550001111"),
+        ("", " 15550001111", "+15550001111"),
+    ],
+)
+def test_number_of_a_range_that_no_plan_knows_is_taken_where_it_has_one_reading(
+    country: str, written: str, number: str
+) -> None:
+    """Plans change each month. (Ofcom's and NANPA's numbers for films stand for new ranges.)"""
+    assert phone(country).parse(written) == number
+
+
+def test_number_of_an_unknown_range_that_may_be_read_in_two_ways_is_refused() -> None:
+    assert "Not a valid phone number of ID" in refusal("ID", "15550001111")
+
+
 @pytest.mark.parametrize(
     ("written", "reason"),
     [
@@ -70,6 +98,8 @@ def test_number_with_country_code_and_no_plus_is_not_read_as_a_national_one() ->
         ("12", "Not a valid phone number of ID"),
         ("()", "Not a valid phone number of ID"),
         ("+6281", "Not a valid phone number."),
+        ("+6281234567890123", "Not a valid phone number."),
+        ("+62812345678901234", "Not a valid phone number."),
     ],
 )
 def test_phone_refuses(written: str, reason: str) -> None:

@@ -17,7 +17,8 @@ from otpsvc.message import Lane, MessageState
 from otpsvc.store import ALL, Batch, Claimed, Posting
 from otpsvc.stores.memory import MemoryStore
 from otpsvc.tenant import Texts
-from tests.flows.rig import Outlet, eventually, new_key, tenant
+from tests.flows.rig import Outlet, new_key, tenant
+from tests.waiting import until
 
 INDEX = b"i" * 32
 ONE, TWO, THREE = "+6281234567890", "+6281234567891", "+6281234567892"
@@ -195,10 +196,10 @@ async def test_while_the_list_cannot_be_asked_nothing_leaves_and_no_doubt_arises
     n = await post(store, keyring)
     serving = courier(store, keyring, sms, news)
     serving.start()
-    await eventually(lambda: not store.away)
+    await until(lambda: not store.away)
     # Long after the lease of whoever had claimed it.
     clock.time += 30
-    await eventually(lambda: sms.taken)
+    await until(lambda: sms.taken)
     await serving.stop()
 
     assert await state(store, n) == (MessageState.SENT, 0, "")
@@ -217,7 +218,7 @@ async def test_what_is_blocked_for_all_between_claim_and_send_is_not_sent(keyrin
     n, other = await post(store, keyring), await post(store, keyring, TWO, "n2")
     serving = courier(store, keyring, sms, news)
     serving.start()
-    await eventually(lambda: len(news) == 2)
+    await until(lambda: len(news) == 2)
     await asyncio.sleep(0)
     await serving.stop()
 
@@ -249,5 +250,5 @@ async def test_a_route_whose_far_end_another_process_has_is_left_to_it(keyring: 
     sms.gone = False
     assert serving.lease("shop", "sms") > 0
     serving.give_back("shop", "sms")
-    await eventually(lambda: sms.taken)
+    await until(lambda: sms.taken)
     await serving.stop()

@@ -26,7 +26,7 @@ def analyze(need: Callable[[str], str]) -> Callable[..., subprocess.CompletedPro
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [tool, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
 
     return run
 

@@ -11,6 +11,8 @@ import pytest
 import trustme
 
 from otpsvc.dial import dial
+from tests.far_ends.valkey import free_port
+from tests.waiting import until
 
 
 async def _reads(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -21,9 +23,7 @@ async def _reads(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 @pytest.fixture
 def port() -> int:
     """Nobody listens there."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
+    return free_port()
 
 
 async def test_a_socket_that_does_not_block() -> None:
@@ -78,9 +78,11 @@ async def test_a_certificate_is_looked_at(name: str, trusted: bool) -> None:
 
 async def test_cancelled_in_the_handshake_of_tls() -> None:
     """Nothing of it stays open."""
-    gone = asyncio.Event()
+    begun, gone = asyncio.Event(), asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        begun.set()
         await reader.read()
         writer.close()
         gone.set()
@@ -88,9 +90,9 @@ async def test_cancelled_in_the_handshake_of_tls() -> None:
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         dialling = asyncio.create_task(dial("127.0.0.1", port, ssl.create_default_context()))
-        await asyncio.sleep(0.05)
+        await until(begun.is_set)
         dialling.cancel()
         await asyncio.wait([dialling])
 
         assert dialling.cancelled()
-        await asyncio.wait_for(gone.wait(), 30)
+        await until(gone.is_set)

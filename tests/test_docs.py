@@ -55,8 +55,9 @@ from otpsvc.stores.url import read_url
 from otpsvc.tenant import Codes, Limits, Rate
 from otpsvc.view import Personal, View
 from tests.far_ends.valkey import ValkeyServer, free_port
-from tests.flows.rig import Node, Outlet, new_key, tenant
+from tests.flows.rig import Node, Outlet, new_key, tenant, wrong
 from tests.test_sample_config import default_of
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -600,7 +601,7 @@ def acl_user() -> str:
 FROM_PYTHON = {
     *("client|setname", "config|get", "info", "script|load", "evalsha", "ping", "subscribe"),
     *("get", "set", "del", "mget", "hdel", "hget", "hgetall", "hmget", "hsetnx"),
-    *("lpop", "rpush", "pexpire", "publish", "zadd", "zrangebyscore", "zrem", "zremrangebyscore"),
+    *("lindex", "lrem", "rpush", "pexpire", "publish", "zadd", "zrangebyscore", "zrem", "zremrangebyscore"),
 }
 
 
@@ -633,7 +634,7 @@ def own_redis(need: Callable[[str], str], pem: Mapping[str, bytes], tmp_path: Pa
 
 
 async def test_a_store_as_the_manual_sets_it_up_does_all(own_redis: str) -> None:
-    store = RedisStore(own_redis, fenced=False, timeout=30.0)
+    store = RedisStore(own_redis, fenced=False, timeout=PATIENCE)
     assert await check_durability(store._batcher.call, "always", fails_over=Connector(own_redis).fails_over)
     assert await store.check_values([("index", b"x")]) == []
     outlets = {"mail": Outlet(EMAIL), "callback": Outlet(EMAIL)}
@@ -670,10 +671,10 @@ async def walk_of_modems(store: RedisStore, keyring: Keyring) -> None:
     assert await store.texts("shop")
     meta = pack_raw(bytes(16), bytes(16))
     posting = Posting(
-        tenant="shop", n="raw", route="r", ttl=9000, dest=bytes(16), meta=meta, body=b"", sends=Rate(9, 60)
+        tenant="shop", n="raw", route="r", ttl=90_000, dest=bytes(16), meta=meta, body=b"", sends=Rate(9, 60)
     )
-    assert (await store.enqueue(structs.replace(posting, once="k", once_life=9000))).outcome == "queued"
-    [claimed] = (await store.claim("shop", "r", "message", limit=1, lease=5000)).taken
+    assert (await store.enqueue(structs.replace(posting, once="k", once_life=90_000))).outcome == "queued"
+    [claimed] = (await store.claim("shop", "r", "message", limit=1, lease=60_000)).taken
     await store.finish(claimed, state=MessageState.SENT, way=0, reason="", uncertain=False, parts=2)
     assert await store.report("shop", "mraw", gen=b"", sends=0, ok=True) == "ok"
     async with Desk(store, keyring, lambda: {"sms": OneLine()}, node="here") as desk:
@@ -712,7 +713,7 @@ async def walk(node: Node, outlet: Outlet) -> None:
     await node.verifier.resend(node.tenants["shop"], "user-123")
     await node.settled()
     with pytest.raises(errors.CheckRefused):
-        await node.check("000000")
+        await node.check(wrong(outlet.taken[-1].code))
     assert (await node.check(outlet.taken[-1].code)).state == "verified"
     await node.status(consume=True)
     await node.create(id="other-1")

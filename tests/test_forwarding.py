@@ -26,6 +26,7 @@ from tests.forwarding_rig import (
 )
 from tests.stores.places import Place, RedisPlace, answering
 from tests.stores.steps import SHOP
+from tests.waiting import until
 
 
 @pytest.fixture(params=["memory", "valkey"])
@@ -65,7 +66,7 @@ async def test_a_text_is_told_as_it_came(rig: Rig) -> None:
 async def test_nobody_is_flooded_with_old_texts(rig: Rig) -> None:
     await rig.keep("t1", "t2")
     news = rig.forwarding()
-    assert await nothing_new(news.next_text())
+    assert await nothing_new(news.next_text(), lambda: news.looks)
     await rig.keep("t3")
 
     assert await told(news, 1) == ["t3"]
@@ -175,33 +176,32 @@ async def test_who_waits_is_woken(rig: Rig) -> None:
     """Its own poll would come in an hour."""
     news = rig.forwarding(poll=3600)
     waiting = asyncio.ensure_future(news.next_text())
-    while not await rig.store.arrivals(SHOP):
-        await asyncio.sleep(0.05)
-        await rig.keep("t1")
+    await until(lambda: news.looks)
+    await rig.keep("t1")
     news.wake()
 
-    assert (await asyncio.wait_for(waiting, 30)).text.endswith("t1")
+    assert (await soon(waiting)).text.endswith("t1")
 
 
 async def test_who_waits_hears_of_other_processes(rig: Rig) -> None:
     news = await rig.seen()
     waiting = asyncio.ensure_future(news.next_text())
-    await asyncio.sleep(0.05)
+    await until(lambda: news.looks)
     assert not waiting.done()
     await rig.keep("t1")
 
-    assert (await asyncio.wait_for(waiting, 30)).text.endswith("t1")
+    assert (await soon(waiting)).text.endswith("t1")
 
 
 async def test_the_server_starts_anew_while_somebody_waits(rig: Rig) -> None:
     news = await rig.seen()
     waiting = asyncio.ensure_future(news.next_text())
-    await asyncio.sleep(0.05)
+    await until(lambda: news.looks)
     rig.place.restart()
     await answering(rig.store)
     await rig.keep("t1")
 
-    assert (await asyncio.wait_for(waiting, 30)).text.endswith("t1")
+    assert (await soon(waiting)).text.endswith("t1")
     await news.told_text(waiting.result())
     assert await nothing_new(news.next_text())
 
@@ -211,7 +211,7 @@ async def test_a_store_that_is_away_is_waited_for() -> None:
     rig = Rig(place)
     news = rig.forwarding()
     place.trouble.times = {"arrivals": 2, "unread": 2}
-    assert await nothing_new(news.next_text())
+    assert await nothing_new(news.next_text(), lambda: news.looks)
     await rig.keep("t1")
     place.trouble.times = {"unread": 3}
     text = await soon(news.next_text())

@@ -49,7 +49,7 @@ async def test_texts_are_counted_from_the_start_on(rig: Counted) -> None:
 
 async def test_who_tells_also_counts(rig: Counted) -> None:
     news = await rig.seen()
-    assert await nothing_new(news.next_text())
+    assert await nothing_new(news.next_text(), lambda: news.looks)
     await rig.keep("t1")
     await next_told(news)
 

@@ -54,11 +54,11 @@ async def test_an_error_of_the_work_comes_back_and_frees_the_place() -> None:
 
 async def test_so_many_run_so_many_wait_and_the_next_is_told_at_once() -> None:
     pool, go = HashPool(threads=2, waiting=3), threading.Event()
-    inside = [asyncio.ensure_future(pool.run(go.wait, 10)) for _ in range(5)]
+    inside = [asyncio.ensure_future(pool.run(go.wait, 60)) for _ in range(5)]
     await asyncio.sleep(0)
     for _ in range(2):
         with pytest.raises(HashPoolFull):
-            await pool.run(go.wait, 10)
+            await pool.run(go.wait, 60)
     go.set()
 
     assert await asyncio.gather(*inside) == [True] * 5
@@ -69,14 +69,14 @@ async def test_so_many_run_so_many_wait_and_the_next_is_told_at_once() -> None:
 async def test_as_many_run_at_a_time_as_there_are_threads() -> None:
     pool, together = HashPool(threads=3), threading.Barrier(3)
 
-    await asyncio.gather(*(pool.run(together.wait, 10) for _ in range(6)))
+    await asyncio.gather(*(pool.run(together.wait, 60) for _ in range(6)))
     pool.close()
 
 
 async def test_whoever_leaves_frees_the_place() -> None:
     pool, go = HashPool(threads=1, waiting=1), threading.Event()
-    running = asyncio.ensure_future(pool.run(go.wait, 10))
-    waiting = asyncio.ensure_future(pool.run(go.wait, 10))
+    running = asyncio.ensure_future(pool.run(go.wait, 60))
+    waiting = asyncio.ensure_future(pool.run(go.wait, 60))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
@@ -93,12 +93,12 @@ async def test_close_drops_who_waits() -> None:
 
     def work() -> bool:
         begun.set()
-        return go.wait(10)
+        return go.wait(60)
 
     running = asyncio.ensure_future(pool.run(work))
     waiting = asyncio.ensure_future(pool.run(int, "7"))
     await asyncio.sleep(0)
-    await asyncio.to_thread(begun.wait, 10)
+    await asyncio.to_thread(begun.wait, 60)
     pool.close()
     go.set()
 

@@ -9,6 +9,7 @@ import pytest
 
 from otpsvc.message import LANES, Lane
 from otpsvc.pending import EVENTS, EVENTS_PER_TENANT, MOST_PER_CLAIM, MOST_PER_POLL, Pending
+from tests.waiting import PATIENCE
 
 SHOP, BANK = "shop", "bank"
 
@@ -136,21 +137,21 @@ async def test_idle_time_is_not_saved_up() -> None:
 
 async def test_a_mark_ends_the_wait() -> None:
     queue = await pending()
-    waiting = asyncio.ensure_future(queue.until_due(60.0))
+    waiting = asyncio.ensure_future(queue.until_due(3600.0))
     await asyncio.sleep(0)
     assert not waiting.done()
     queue.add(SHOP, "otp")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await waiting
 
     # It stays until it is taken out.
-    async with asyncio.timeout(30):
-        await queue.until_due(60.0)
+    async with asyncio.timeout(PATIENCE):
+        await queue.until_due(3600.0)
 
 
 async def test_without_a_mark_the_wait_ends_with_the_poll() -> None:
     queue = await pending()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await queue.until_due(0.01)
 
     assert queue.pop_due() == []
@@ -161,10 +162,10 @@ async def test_what_is_due_soon_is_marked_then() -> None:
     queue.add_later(SHOP, "event", 0.005)
     queue.add_later(BANK, "event", -3.0)
     due: list[object] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         # At once and later, or both together where this machine was busy.
         while len(due) < 2:
-            await queue.until_due(60.0)
+            await queue.until_due(3600.0)
             due += queue.pop_due()
 
     assert due == [("event", BANK), ("event", SHOP)]

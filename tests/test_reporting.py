@@ -12,7 +12,7 @@ from otpsvc.errors import StoreUnavailable
 from otpsvc.message import Delivery
 from otpsvc.reporting import Reporter
 from otpsvc.stores.memory import MemoryStore
-from tests.flows.rig import eventually
+from tests.waiting import PATIENCE, until
 
 GEN = "0a1b2c3d"
 
@@ -70,7 +70,7 @@ async def test_where_ids_point(bugs: list[object]) -> None:
     desk = Desk(Answers("ok", "ok"))
     desk.reporter.take(Delivery("shop", f"chal.{GEN}.2", ok=True))
     desk.reporter.take(Delivery("shop", "raw", ok=False))
-    await eventually(lambda: len(desk.noted) == 2)
+    await until(lambda: len(desk.noted) == 2)
 
     assert desk.store.asked == [
         ("shop", "cchal", bytes.fromhex(GEN), 2, True),
@@ -93,7 +93,7 @@ async def test_ids_that_point_nowhere_ask_nothing(id: str, bugs: list[object]) -
 async def test_one_that_came_early_or_met_no_store_is_looked_up_again(bugs: list[object]) -> None:
     desk = Desk(Answers("early", StoreUnavailable(), "ok"))
     desk.reporter.take(Delivery("shop", "raw", ok=True))
-    await eventually(lambda: desk.noted)
+    await until(lambda: desk.noted)
 
     assert len(desk.store.asked) == 3
     await desk.reporter.close()
@@ -102,18 +102,21 @@ async def test_one_that_came_early_or_met_no_store_is_looked_up_again(bugs: list
 async def test_what_is_lost_is_told_to_nobody(bugs: list[object]) -> None:
     desk = Desk(Answers("lost"))
     desk.reporter.take(Delivery("shop", "raw", ok=True))
-    await eventually(lambda: desk.store.asked)
+    await until(lambda: desk.store.asked)
     await asyncio.sleep(0.05)
 
     assert (desk.noted, desk.woken) == ([], [])
     await desk.reporter.close()
 
 
-async def test_at_the_end_what_the_store_takes_in_a_moment_is_still_noted(bugs: list[object]) -> None:
+async def test_at_the_end_what_the_store_takes_in_a_moment_is_still_noted(
+    bugs: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otpsvc.reporting.GRACE", PATIENCE)
     desk = Desk(Answers("ok", *(["early"] * 9)))
     desk.store.gate = asyncio.Event()
     desk.reporter.take(Delivery("shop", "raw", ok=True))
-    await eventually(lambda: desk.store.asked)
+    await until(lambda: desk.store.asked)
     closing = asyncio.create_task(desk.reporter.close())
     await asyncio.sleep(0.01)
     desk.store.gate.set()
@@ -121,7 +124,8 @@ async def test_at_the_end_what_the_store_takes_in_a_moment_is_still_noted(bugs: 
     assert desk.noted
 
     # And what waits longer is given up.
+    monkeypatch.setattr("otpsvc.reporting.GRACE", 0.1)
     desk.reporter.take(Delivery("shop", "other", ok=True))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await desk.reporter.close()
     assert len(desk.noted) == 1

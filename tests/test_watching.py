@@ -26,7 +26,7 @@ from tests.forwarding_rig import (
     soon,
 )
 from tests.stores.places import RedisPlace
-from tests.stores.steps import SHOP
+from tests.stores.steps import LEASE, SHOP
 
 
 @pytest.fixture(params=["memory", "valkey"])
@@ -64,7 +64,7 @@ async def test_a_message_that_fails(rig: Rig) -> None:
     await rig.send("m1", state=MessageState.FAILED, reason="550 at RCPT")
     told = {await next_note_told(news) for _ in range(3)}
     assert told == {("m1", "failed", "550_at_rcpt"), ("m2", "sending", ""), ("m3", "sending", "")}
-    rig.place.advance(10)
+    rig.place.advance(LEASE / 1000)
     await rig.send("m2", "m3")
     assert {await next_note_told(news) for _ in range(2)} == {("m2", "sent", ""), ("m3", "sent", "")}
     await rig.report("m2", ok=False)
@@ -137,7 +137,7 @@ async def test_two_nodes_in_turn(rig: Rig) -> None:
         ("m2", "sending", ""),
     ]
     await rig.watched(other, "m3")
-    rig.place.advance(6)
+    rig.place.advance(LEASE / 1000)
     await rig.send("m2", "m3")
     await rig.report("m2")
 
@@ -154,7 +154,7 @@ async def test_who_waits_is_woken_by_a_new_watch(rig: Rig) -> None:
     await rig.watched(news, "m1")
     await rig.send("m1")
 
-    assert (await asyncio.wait_for(waiting, 30)).status == "sent"
+    assert (await soon(waiting)).status == "sent"
 
 
 async def test_feeders_watch_apart(rig: Rig) -> None:
@@ -211,7 +211,7 @@ async def test_a_look_that_is_outdated_tells_nothing() -> None:
 
     place.trouble.messages = slowly  # type: ignore[method-assign]
     waiting = asyncio.ensure_future(news.next_note())
-    await asyncio.wait_for(read.wait(), 30)
+    await soon(read.wait())
     await rig.store.finish(held, state=MessageState.SENT, way=0, reason="", uncertain=False)
     await news.watch([Note(id="again", message="m1", status="sent")])
     go.set()

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 def run(*command: str | Path, cwd: Path) -> str:
     """What the command printed; it sees no checkout and nobody's settings."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OTPSVC_"))}
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=110)
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()
 

@@ -39,7 +39,7 @@ def code_of(source: str) -> str:
 
 def run(node: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [node, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
 
 
 def test_its_own_tests_pass(need: Callable[[str], str]) -> None:

@@ -45,7 +45,8 @@ def modems(config: Path | None, as_json: bool) -> None:
     for row in columns([_HEADS, *(_row(line, time.time()) for line in lines)]):
         click.echo(row)
     for line in lines:
-        if line.reason and not line.ready:
+        # Behind a semicolon: what a ready one does not do as it should.
+        if line.reason and (not line.ready or "; " in line.reason):
             where = f" ({line.port})" if line.state == "absent" and line.port else ""
             click.echo(plain(f"{_name(line)}: {line.reason}{where}"))
 

@@ -129,7 +129,8 @@ class At:
             self._exchange.hand_over(asked, late)
             if handed is not None:
                 handed()
-            await self._wait(asked, result)
+            # What is written before the late result could undo the text.
+            await self._wait(asked, result, max(0.0, min(late - result, result)))
             return -1 if asked.reference is None else asked.reference
 
     async def resync(self) -> bool:
@@ -156,10 +157,13 @@ class At:
         self._exchange.put(asked, command, secret=secret)
         return await self._wait(asked, limit) or Response()
 
-    async def _wait(self, asked: Transaction, limit: float) -> Response | None:
-        """Until the stage ends; what ends the wait early leaves the rest to the next command."""
+    async def _wait(self, asked: Transaction, limit: float, patience: float = 0.0) -> Response | None:
+        """Until the stage ends; what ends the wait early leaves the rest to the next command.
+
+        `patience`: seconds for which that one still waits for a result after `limit`.
+        """
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(limit, self._exchange.expire, asked)
+        timer = loop.call_later(limit, self._exchange.expire, asked, patience)
         try:
             outcome = await asked.answer
         except asyncio.CancelledError:

@@ -87,3 +87,8 @@ def cause_of(error: CommandFailed) -> Cause:
     """`unknown` for a bare ERROR and for numbers that tell nothing about the next try."""
     table = {"CMS": _CMS, "CME": _CME}.get(error.kind, {})
     return table.get(error.number, Cause.UNKNOWN)
+
+
+def may_pass(error: CommandFailed) -> bool:
+    """Whether a SIM that was just switched on may say so: it is busy, or a bare ERROR tells nothing."""
+    return not error.kind or cause_of(error) is Cause.BUSY

@@ -139,6 +139,8 @@ class Condition:
         self.phase: State | None = State.ABSENT
         self.why = "not looked for yet"
         self.state, self.reason = (State.DISABLED, "paused") if paused else (self.phase, self.why)
+        #: Stands behind the reason of a modem that works, but not quite as it should.
+        self.remark = ""
         #: Seconds since the epoch.
         self.since = time.time()
         #: Parts on their way, a text that has the modem, a USSD code, its own work that goes first.
@@ -193,5 +195,7 @@ class Condition:
         if self.asking or self.own:
             return State.SENDING, "a USSD code" if self.asking else "texts that came in"
         if before is State.READY:
-            return before, self.reason
-        return State.READY, "free again" if before is State.SENDING else "registered"
+            said = self.reason.partition("; ")[0]
+        else:
+            said = "free again" if before is State.SENDING else "registered"
+        return State.READY, f"{said}; {self.remark}" if self.remark else said

@@ -81,6 +81,8 @@ class Course:
         try:
             attempt = await self._until_handed()
             if self._doubt is None:
+                if attempt.doubtful:  # its line was closed while it was halted
+                    raise Uncertain("stopping, without an answer after the text")
                 return _sent(attempt)
             return await self._after(self._doubt)
         finally:

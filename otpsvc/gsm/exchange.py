@@ -131,11 +131,11 @@ class Exchange:
 
     # --- when a wait ends early ---
 
-    def expire(self, asked: Transaction) -> None:
-        """Its time is over."""
+    def expire(self, asked: Transaction, patience: float = 0.0) -> None:
+        """Its time is over; the next command waits `patience` seconds more for its result."""
         if asked.answer.done():
             return
-        self.abandon(asked, 0.0)
+        self.abandon(asked, patience and asyncio.get_running_loop().time() + patience)
         # +CMGS came and its OK did not: sent.
         asked.settle(None if asked.reference is not None else NoAnswer(asked.name, asked.stage))
 

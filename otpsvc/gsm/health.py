@@ -107,7 +107,7 @@ class Care:
     def heard(self, came: urc.Urc) -> None:
         match came:
             case urc.StoredText() | urc.StoredReport():
-                self._store.stored(came.memory)
+                self._store.stored(came.memory, came.index)
             case urc.DirectText() | urc.DirectReport():
                 self._store.direct(came.pdu)
             case urc.UssdCame():
@@ -190,6 +190,7 @@ class Care:
 
     async def _read(self, at: At) -> None:
         await self._store.read(at, lambda: self._is.occupied)
+        self._is.remark = self._store.trouble
 
     async def _look(self, at: At) -> None:
         network = self._is.network

@@ -14,7 +14,7 @@ from typing import Final
 
 from otpsvc.errors import CommandFailed, ModemError, StoreUnavailable
 from otpsvc.gsm.at import At
-from otpsvc.gsm.cause import Cause, cause_of
+from otpsvc.gsm.cause import may_pass
 from otpsvc.gsm.ledger import Ledger
 from otpsvc.gsm.settings import Timeouts
 from otpsvc.gsm.types import State
@@ -34,6 +34,9 @@ _TRIES_TOLD: Final = (
     ("cinterion", "AT^SPIC", "^SPIC"),
 )
 _NO_SIM: Final = {10: "no SIM", 13: "the SIM fails", 15: "the modem does not take this SIM"}
+#: What +CPIN? says of a SIM that is still being read, and of none.
+_NOT_YET: Final = frozenset({"", "NOT READY", "SIM BUSY", "BUSY"})
+_ABSENT: Final = frozenset({"NOT INSERTED", "SIM NOT INSERTED", "NO SIM"})
 _ASKS: Final = {5: "PH-SIM PIN", 11: "SIM PIN", 12: "SIM PUK", 17: "SIM PIN2", 18: "SIM PUK2"}
 
 
@@ -78,6 +81,8 @@ class PinLock:
         if word == "SIM PIN":
             await self._try(at, names, maker)
             word = await self._word(at, monotonic)
+        if word in _ABSENT:
+            raise Standstill(State.NO_SIM, "no SIM")
         if word == "SIM PUK":
             raise Standstill(State.PUK, "the SIM asks for its PUK")
         if word == "SIM PIN":
@@ -90,14 +95,22 @@ class PinLock:
         await self._accepted()
 
     async def _word(self, at: At, monotonic: Callable[[], float]) -> str:
-        """What +CPIN? says, once the SIM is no longer busy."""
+        """What +CPIN? says, once the SIM is no longer busy. Raises: Standstill."""
         end = monotonic() + self._timeouts.sim
         while True:
+            still = Standstill(State.NO_SIM, "the SIM does not become ready")
             try:
-                return await _asked_for(at)
+                word = await _asked_for(at)
+                if word not in _NOT_YET:
+                    return word
             except CommandFailed as failed:
-                if cause_of(failed) is not Cause.BUSY or monotonic() >= end:
-                    raise _standstill(failed) from None
+                if asked := _asked_by(failed):
+                    return asked
+                still = Standstill(State.NO_SIM, _NO_SIM.get(_number(failed), "no SIM answers"))
+                if not may_pass(failed):
+                    raise still from None
+            if monotonic() >= end:
+                raise still
             await asyncio.sleep(BUSY_AGAIN)
 
     async def _try(self, at: At, names: tuple[str, ...], maker: str) -> None:
@@ -164,20 +177,19 @@ async def tries_left(at: At, maker: str) -> int | None:
 
 async def _asked_for(at: At) -> str:
     lines = (await at.ask("AT+CPIN?", prefix="+CPIN")).lines
-    # Line noise may stand before it.
-    line = next((each for each in lines if each.startswith(b"+CPIN:")), b"")
-    said = line.partition(b":")[2].strip().decode("latin-1")
-    return said.strip('"').upper()
+    # Line noise may stand before it; some leave its name out.
+    line = next((each for each in lines if each.startswith(b"+CPIN:") or each == b"READY"), b"")
+    return line.removeprefix(b"+CPIN:").strip().decode("latin-1").strip('"').upper()
 
 
-def _standstill(failed: CommandFailed) -> Standstill:
-    number = failed.number - 300 if failed.kind == "CMS" and failed.number >= 300 else failed.number
-    asked = _ASKS.get(number, "")
-    if asked == "SIM PUK":
-        return Standstill(State.PUK, "the SIM asks for its PUK")
-    if asked:
-        return Standstill(State.PIN, f"the modem asks for {asked}")
-    return Standstill(State.NO_SIM, _NO_SIM.get(number, "no SIM answers"))
+def _number(failed: CommandFailed) -> int:
+    """By 27.007, 9.2: that of 27.005 is greater by 300."""
+    return failed.number - 300 if failed.kind == "CMS" and failed.number >= 300 else failed.number
+
+
+def _asked_by(failed: CommandFailed) -> str:
+    """What +CPIN? would have said, if it had not said so by an error; empty: it says something else."""
+    return _ASKS.get(_number(failed), "")
 
 
 def _is_known(word: str) -> bool:

@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 
 from otpsvc.errors import CommandFailed
 from otpsvc.gsm.at import At
-from otpsvc.gsm.cause import Cause, cause_of
+from otpsvc.gsm.cause import Cause, cause_of, may_pass
 from otpsvc.gsm.pin import BUSY_AGAIN, PinLock, Standstill
 from otpsvc.gsm.settings import ModemSettings, Timeouts
 from otpsvc.gsm.types import Facts, State
@@ -29,6 +29,10 @@ _IMSI: Final = re.compile(r"(?<!\d)\d{10,15}(?!\d)")
 _QUOTED: Final = re.compile(r'"([^"]*)"')
 #: The first that answers tells the ICCID; +CRSM reads EF-ICCID (31.102: file 2FE2), digits swapped.
 _ICCID_ASKED: Final = ("AT+CCID", "AT+QCCID", "AT^ICCID?", "AT+CRSM=176,12258,0,0,10")
+#: Refused for these, it is the SIM that cannot be used; for others, the command that the modem lacks.
+_SIM_FAULTS: Final = frozenset({Cause.BUSY, Cause.STATE})
+#: Seconds between two tries with a modem that cannot do what is needed.
+_USELESS: Final = 60.0
 #: Longest of a word that a modem says of itself.
 _LONGEST: Final = 64
 
@@ -111,35 +115,68 @@ class Start:
         return ""
 
     async def _sim(self, facts: Facts, iccid: str) -> Facts:
-        imsi = _found(_IMSI, await self._when_ready("AT+CIMI", "the SIM cannot be read"))
+        imsi = await self._imsi()
         number = re.search(r'"(\+?[0-9]{3,20})"', await told(self._at, "AT+CNUM"))
         iccid = iccid or await self._iccid()
-        return structs.replace(facts, imsi=imsi, iccid=iccid, number=number[1] if number else "")
+        facts = structs.replace(facts, imsi=imsi, iccid=iccid, number=number[1] if number else "")
+        if not facts.sim:
+            # Its quota would be counted together with others'.
+            raise Standstill(State.NO_SIM, "neither ICCID nor IMSI nor IMEI are told")
+        return facts
+
+    async def _imsi(self) -> str:
+        """Empty where the modem does not tell it: the ICCID, or the modem, then stands for the SIM."""
+        try:
+            return _found(_IMSI, await self._when_ready("AT+CIMI", may_pass))
+        except CommandFailed as failed:
+            if cause_of(failed) in _SIM_FAULTS:
+                raise Standstill(State.NO_SIM, f"the SIM cannot be read ({failed})") from None
+        return ""
 
     async def _texts(self, facts: Facts) -> Facts:
         """Character set, PDU mode, SMSC, and direct texts that need no acknowledgement (+CSMS=0)."""
         if not await done(self._at, 'AT+CSCS="GSM"'):
             await done(self._at, 'AT+CSCS="IRA"')
-        await self._at.ask("AT+CMGF=0")
+        await self._pdu_mode()
         smsc = self._settings.smsc or await self._smsc()
-        if not re.search(r"\d", smsc):
-            raise Standstill(State.SUSPENDED, "the SIM has no number of an SMSC: set smsc")
         await done(self._at, "AT+CSMS=0")
         return structs.replace(facts, smsc=smsc)
 
-    async def _smsc(self) -> str:
-        found = _QUOTED.search(await self._when_ready("AT+CSCA?", "the SIM's SMSC cannot be read"))
-        return plain(found[1]) if found else ""
+    async def _pdu_mode(self) -> None:
+        try:
+            await self._when_ready("AT+CMGF=0", _is_busy)
+        except CommandFailed as failed:
+            # It may know no other. Never on trust: in text mode the length would be dialled.
+            if (await told(self._at, "AT+CMGF?"))[:1] != "0":
+                why = f"the modem cannot be used: it takes no PDU mode ({failed})"
+                raise Standstill(State.SUSPENDED, why, again=_USELESS) from None
 
-    async def _when_ready(self, command: str, otherwise: str) -> str:
-        """The answer of a SIM that may still be busy: after a PIN it is, for seconds."""
+    async def _smsc(self) -> str:
+        """Empty when the modem does not tell it: it has its own, and uses that. Raises: Standstill."""
+        try:
+            said = await self._when_ready("AT+CSCA?", _is_busy)
+        except CommandFailed as failed:
+            if cause_of(failed) in _SIM_FAULTS:
+                raise Standstill(State.NO_SIM, f"the SIM's SMSC cannot be read ({failed})") from None
+            return ""
+        found = _QUOTED.search(said)
+        smsc = plain(found[1]) if found else ""
+        if not re.search(r"\d", smsc):
+            raise Standstill(State.SUSPENDED, "the SIM has no number of an SMSC: set smsc")
+        return smsc
+
+    async def _when_ready(self, command: str, passes: Callable[[CommandFailed], bool]) -> str:
+        """The answer of a SIM that may still be busy: after a PIN it is, for seconds.
+
+        Raises: CommandFailed, when it does not pass or has not passed in time.
+        """
         end = self._monotonic() + self._timeouts.sim
         while True:
             try:
                 return _first((await self._at.ask(command)).lines)
             except CommandFailed as failed:
-                if self._monotonic() >= end or cause_of(failed) is not Cause.BUSY:
-                    raise Standstill(State.NO_SIM, f"{otherwise} ({failed})") from None
+                if self._monotonic() >= end or not passes(failed):
+                    raise
             await asyncio.sleep(BUSY_AGAIN)
 
     async def _memories(self) -> tuple[tuple[str, ...], str]:
@@ -187,6 +224,10 @@ def wishes(offered: str, *, reports: bool) -> list[tuple[int, ...]]:
     wanted = [(2, 1, 3), (1,), (0,), (1, 2, 0) if reports else (0,), (0, 1)]
     best = [next((n for n in want if n in has), 0) for want, has in zip(wanted, ranges, strict=False)]
     return [tuple(best), (2, 1, 0, best[3], 0), (2, 1, 0, 0, 0)]
+
+
+def _is_busy(failed: CommandFailed) -> bool:
+    return cause_of(failed) is Cause.BUSY
 
 
 def _numbers(inside: str) -> set[int]:

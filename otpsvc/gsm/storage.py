@@ -1,6 +1,7 @@
 """Texts and reports that a modem stored or told: read, handed on, and only then deleted.
 
-Slots are listed, never read one by one: reading an empty one makes some modems stop.
+Slots are listed, never read one by one: reading an empty one makes some modems stop. A
+modem that lists none is asked for those alone that it named itself.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from typing import Final
 
 from otpsvc.errors import BadPdu, CommandFailed
 from otpsvc.gsm.at import At
+from otpsvc.gsm.cause import Cause, cause_of
+from otpsvc.gsm.framed import Entry, listed, opened, single
 from otpsvc.gsm.inbox import Assembly, Slot
-from otpsvc.gsm.pdu import Deliver, StatusReport, read
+from otpsvc.gsm.misread import APART, Misread
+from otpsvc.gsm.pdu import Deliver, StatusReport
 from otpsvc.gsm.starting import Started
 from otpsvc.gsm.types import Text
 
@@ -28,9 +32,10 @@ POLL, DEBOUNCE = 60.0, 0.2
 AGAIN, LONGEST, OFFER = 1.0, 60.0, 10.0
 #: Reports that may wait.
 REPORTS: Final = 1000
+#: What is shown of a modem that lists nothing.
+UNLISTED: Final = "AT+CMGL is refused: only texts that it names are read, none that lay there before"
 #: Memories whose texts are all in another one too, and those that hold what is no text.
 _LISTED: Final = ("SM", "ME", "SR")
-_HEADER: Final = re.compile(rb"\+CMGL:\s*(\d{1,5})\s*,\s*(\d)")
 
 Keep = Callable[[Text], Awaitable[None]]
 Report = Callable[[str, StatusReport], Awaitable[None]]
@@ -51,12 +56,14 @@ class Storage:
         self._deletable: set[Slot] = set()
         self._delete_at = 0.0
         self._dirty: dict[str, float] = {}
-        self._sim = ""
-        self._key = b""
+        self._misread = Misread(monotonic)
+        self._named: set[Slot] = set()
+        self._unlisted: set[str] = set()
+        self._put = ""
+        self._sim, self._key = "", b""
         self._memories: tuple[str, ...] = ()
         self._selected = ""
-        self._poll_at = 0.0
-        self._offer_at = 0.0
+        self._poll_at = self._offer_at = 0.0
         self._pause = AGAIN
         self._turn = asyncio.Lock()
 
@@ -64,25 +71,36 @@ class Storage:
         """The modem has its settings: everything that lies in it is read once."""
         if started.facts.sim != self._sim:
             self._assembly.forget_slots()
-        self._sim, self._key = started.facts.sim, started.facts.imsi.encode()
+            self._misread.clear()
+            self._named.clear()
+        self._sim, self._key = started.facts.sim, (started.facts.imsi or started.facts.imei).encode()
         self._reports = deque([each for each in self._reports if each[2] is None], maxlen=REPORTS)
         self._deletable.clear()
-        listed = [memory for memory in _LISTED if memory in started.memories]
-        self._memories = tuple(listed) or started.memories[:1]
+        known = [memory for memory in _LISTED if memory in started.memories]
+        self._memories, self._put = tuple(known) or started.memories[:1], started.memory
         self._dirty = dict.fromkeys(self._memories, self._now())
         self._poll_at = self._now() + POLL
 
     # --- what it hears
 
-    def stored(self, memory: str) -> None:
-        """+CMTI or +CDSI named this memory."""
+    def stored(self, memory: str, index: int) -> None:
+        """+CMTI or +CDSI named this slot."""
+        self._named.add(Slot(memory, index))
         self._dirty.setdefault(memory, self._now() + DEBOUNCE)
 
     def direct(self, pdu: str) -> None:
         """+CMT or +CDS."""
-        self._take(pdu, None)
+        try:
+            self._take(opened(pdu), None)
+        except BadPdu:
+            _log.warning("modem %s: something that is no PDU came in and is dropped", self._modem)
 
     # --- what is due
+
+    @property
+    def trouble(self) -> str:
+        """What hinders it from reading texts; empty: nothing."""
+        return UNLISTED if self._put in self._unlisted else ""
 
     @property
     def due(self) -> float:
@@ -129,24 +147,44 @@ class Storage:
     # --- the modem's side
 
     async def _list(self, at: At, memory: str) -> None:
-        if not await self._select(at, memory):
-            self._dirty.pop(memory, None)
-            return
+        selected = await self._select(at, memory)
         # What comes while it is listed makes it dirty again.
         self._dirty.pop(memory, None)
+        named = {slot for slot in self._named if slot.memory == memory}
+        if not selected:
+            self._named -= named
+            return
         try:
             lines = (await at.ask("AT+CMGL=4")).lines
-        except CommandFailed:
-            return
-        index, state = -1, 0
-        for line in lines:
-            if found := _HEADER.match(line):
-                index, state = int(found[1]), int(found[2])
-            elif index >= 0:
-                self._found(Slot(memory, index), state, line)
-                index = -1
+        except CommandFailed as failed:
+            await self._not_listed(at, memory, named, failed)
+        else:
+            self._unlisted.discard(memory)
+            self._named -= named
+            found = {Slot(memory, entry.index): entry for entry in listed(lines)}
+            for slot, entry in found.items():
+                self._found(slot, entry)
+            self._misread.keep(memory, found)
         if await self._is_full(at):
             self._assembly.give_up_oldest()
+
+    async def _not_listed(self, at: At, memory: str, named: set[Slot], failed: CommandFailed) -> None:
+        """Read what was named: that slot is not empty, as far as anybody knows."""
+        if cause_of(failed) is Cause.BUSY:
+            self._dirty.setdefault(memory, self._now() + APART)
+            return
+        if memory not in self._unlisted:
+            self._unlisted.add(memory)
+            _log.warning("modem %s: %s, texts in %s are read when it names them", self._modem, failed, memory)
+        for slot in sorted(named, key=lambda slot: slot.index):
+            try:
+                self._found(slot, single(slot.index, (await at.ask(f"AT+CMGR={slot.index}")).lines))
+                again = slot in self._misread and slot not in self._deletable
+            except CommandFailed:
+                again = not self._in_vain(slot)
+            if not again:
+                self._named.discard(slot)
+                self._misread.forget(slot)
 
     async def _select(self, at: At, memory: str) -> bool:
         """Make it the memory that is read and deleted from."""
@@ -155,7 +193,9 @@ class Storage:
         try:
             await at.ask(f'AT+CPMS="{memory}"')
         except CommandFailed:
-            return False
+            # One that knows a single memory need not know the command.
+            if self._memories != (memory,):
+                return False
         self._selected = memory
         return True
 
@@ -167,20 +207,35 @@ class Storage:
         found = re.search(rb'"[A-Z]{2}"\s*,\s*(\d+)\s*,\s*(\d+)', lines[0]) if lines else None
         return found is not None and int(found[1]) >= int(found[2]) > 0
 
-    def _found(self, slot: Slot, state: int, line: bytes) -> None:
+    def _found(self, slot: Slot, entry: Entry) -> None:
         if slot in self._deletable or any(slot == other for _, _, other in self._reports):
             return
         # 2 and 3: texts that somebody wrote there; they only take room. (27.005, 3.1)
-        if state in {2, 3} or not self._take(line.decode("latin-1"), slot):
+        if entry.state in {2, 3}:
+            self._release({slot})
+            return
+        came = entry.opened()
+        if came is None and self._in_vain(slot):
+            # The last chance: a PDU under a wrong length is better than none.
+            came = entry.opened(any_length=True)
+            if came is None:
+                _log.warning("modem %s: %s %d cannot be read: deleted", self._modem, slot.memory, slot.index)
+                self._release({slot})
+        if came is None:
+            return
+        self._misread.forget(slot)
+        if not self._take(came, slot):
             self._release({slot})
 
-    def _take(self, pdu: str, slot: Slot | None) -> bool:
+    def _in_vain(self, slot: Slot) -> bool:
+        """Whether it is given up; else it is read again soon."""
+        if self._misread.note(slot):
+            return True
+        self._dirty.setdefault(slot.memory, self._now() + APART)
+        return False
+
+    def _take(self, came: Deliver | StatusReport, slot: Slot | None) -> bool:
         """False: there is nothing in it to wait for."""
-        try:
-            came = read(pdu)
-        except BadPdu:
-            _log.warning("modem %s: something that is no PDU came in and is dropped", self._modem)
-            return False
         if isinstance(came, Deliver):
             return self._assembly.add(came, sim=self._sim, slot=slot)
         self._reports.append((self._sim, came, slot))

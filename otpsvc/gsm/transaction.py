@@ -95,6 +95,8 @@ class Transaction:
 
     def settle(self, outcome: Response | ModemError | None) -> None:
         """End the wait, if it has not ended."""
+        if self.grace is not None:
+            self.grace.cancel()
         if not self.answer.done():
             self.answer.set_result(outcome)
 

@@ -129,8 +129,8 @@ class Facts(Struct, frozen=True, kw_only=True):
 
     @property
     def sim(self) -> str:
-        """What counts as the SIM: its ICCID, else its IMSI."""
-        return self.iccid or self.imsi
+        """What counts as the SIM: its ICCID, else its IMSI; where neither is told, the modem it is in."""
+        return self.iccid or self.imsi or (f"imei:{self.imei}" if self.imei else "")
 
 
 Window = Literal["minute", "hour", "day", "month"]

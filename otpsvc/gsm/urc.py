@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from otpsvc.gsm.framed import text_report
 from otpsvc.veiled import Veiled
 
 
@@ -204,9 +205,15 @@ def _sim(rest: bytes) -> Urc | None:
     return SimState(found.group(1).rstrip().decode("ascii")) if found else None
 
 
+def _report(rest: bytes) -> Urc | None:
+    pdu = text_report(rest)
+    return DirectReport(pdu) if pdu else None
+
+
 _READERS: Final[Mapping[bytes, Callable[[bytes], Urc | None]]] = {
     b"+CMTI": _stored(StoredText),
     b"+CDSI": _stored(StoredReport),
+    b"+CDS": _report,
     b"+CUSD": _ussd,
     b"+CREG": _registration("CREG"),
     b"+CGREG": _registration("CGREG"),

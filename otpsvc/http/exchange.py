@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
-from otpsvc.errors import Busy, RequestError
+from otpsvc.errors import Busy, RequestError, Unauthorized
 from otpsvc.http import relay
 from otpsvc.http.asked import Asked, Call
 from otpsvc.http.client import Trusted, client_address, masked
-from otpsvc.http.envelope import Reply, refusal, success
+from otpsvc.http.envelope import BodyRefused, Reply, refusal, success
 from otpsvc.http.fields import Receive, read_body, read_fields
 from otpsvc.http.parts import Parts, RequestLine
 from otpsvc.request import client_prefix
@@ -64,6 +64,10 @@ class Exchange:
             key = headers.get(b"idempotency-key", b"").decode("latin-1")
             asked = Asked(self._parts, tenant, fields, id, key)
             return success(await call.run(asked), self.id, call.done)
+        except Unauthorized as error:
+            if call.commands and await self._has_command(receive):
+                return self._refuse_relayed(error)
+            return self.refuse(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
             return self.refuse(error, missing=call.missing)
 
@@ -77,6 +81,13 @@ class Exchange:
         except Exception as error:  # noqa: BLE001 - as above
             return self._refuse_relayed(error)
         return await self._carry_out(tenant, body)
+
+    async def _has_command(self, receive: Receive) -> bool:
+        """Whether somebody unknown sent one, to whom an old answer is due."""
+        try:
+            return relay.is_command(await read_body(receive, self.headers))
+        except BodyRefused:
+            return False
 
     async def _carry_out(self, tenant: Tenant, body: bytes) -> Reply:
         try:

@@ -41,8 +41,8 @@ __all__ = ["RUN_ID", "Arg", "Batcher", "ErrorReply", "Listener", "Script", "Stor
 
 #: Seconds from a call to its answer.
 TIMEOUT: Final = 0.9
-#: Seconds without a byte from a store that owes answers, after which the connection is given up.
-SILENCE: Final = 0.45
+#: Without a byte for this part of that time, from a store that owes answers, the connection is given up.
+SILENCE: Final = 0.5
 #: Commands in one batch; more wait for the next.
 BATCH: Final = 512
 #: Seconds between two looks at the clock, while anything is waiting.
@@ -60,11 +60,11 @@ _pack: Final[Callable[..., bytes]] = hiredis.pack_command
 class Batcher:
     """The one way to the store for a whole process. Connects when it is called, again when needed."""
 
-    def __init__(self, connector: Connector, *, timeout: float = TIMEOUT, silence: float = SILENCE) -> None:
-        """`timeout` and `silence` in seconds."""
+    def __init__(self, connector: Connector, *, timeout: float = TIMEOUT) -> None:
+        """`timeout`: seconds from a call to its answer."""
         self._connector = connector
         self._timeout = timeout
-        self._silence = silence
+        self._silence = timeout * SILENCE
         self._queue: deque[Call] = deque()
         self._wire: Wire | None = None
         self._scheduled = False

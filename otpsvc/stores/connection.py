@@ -22,12 +22,12 @@ from otpsvc.stores.wire import PASSING, ErrorReply, Script, StoreError
 
 __all__ = ["Ask", "Connector", "Line", "Script", "Wanted", "check_durability"]
 
-#: Seconds for one socket to connect, and for one answer while logging in.
-CONNECT: Final = 0.4
 #: Seconds for all of it: sentinels, TLS, login, scripts. Below the 0.9 s of a call.
 OPEN: Final = 0.8
-#: Seconds that one sentinel may take, so that a dead one leaves time for the next.
-SENTINEL: Final = 0.2
+#: Parts of that: for one socket to connect, and for one answer while logging in.
+CONNECT: Final = 0.5
+#: And that one sentinel may take, so that a dead one leaves time for the next.
+SENTINEL: Final = 0.25
 
 Wanted = Literal["always", "everysec", "managed", "none"]
 #: `Batcher.call`, or anything like it.
@@ -99,9 +99,10 @@ class Connector:
     makes durable.
     """
 
-    def __init__(self, url: str, *, scripts: Iterable[Script] = ()) -> None:
-        """Raises: ConfigError (which never repeats the URL)."""
+    def __init__(self, url: str, *, scripts: Iterable[Script] = (), timeout: float = OPEN) -> None:
+        """`timeout`: seconds for all of `open`. Raises: ConfigError (which never repeats the URL)."""
         self._target = read_url(url)
+        self._timeout = timeout
         self._scripts = tuple(scripts)
         self.fails_over = bool(self._target.sentinels)
 
@@ -111,7 +112,7 @@ class Connector:
         Raises: StoreUnavailable (StoreError when a script does not compile).
         """
         try:
-            async with asyncio.timeout(OPEN):
+            async with asyncio.timeout(self._timeout):
                 return await self._open()
         except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
             raise _masked(error) from None
@@ -126,7 +127,9 @@ class Connector:
         return line
 
     async def _connected(self, address: Address | None, **options: object) -> Line:
-        line = Line(_make(self._target, address, options))
+        limit = self._timeout * CONNECT
+        limits = {"socket_timeout": limit, "socket_connect_timeout": limit}
+        line = Line(_make(self._target, address, {**limits, **options}))
         try:
             await line.connect()
         except BaseException:
@@ -163,7 +166,7 @@ class Connector:
         login = {"username": None, "password": None, "db": 0, **self._target.sentinel_login}
         question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._target.service)
         try:
-            async with asyncio.timeout(SENTINEL):
+            async with asyncio.timeout(self._timeout * SENTINEL):
                 line = await self._connected(sentinel, **login)
                 try:
                     [answer] = await line.ask(question)
@@ -180,8 +183,6 @@ def _make(target: Target, address: Address | None, more: dict[str, object]) -> A
         "protocol": 2,
         "decode_responses": False,
         "retry": Retry(NoBackoff(), 0),
-        "socket_timeout": CONNECT,
-        "socket_connect_timeout": CONNECT,
         # No CLIENT SETINFO: two round trips less.
         "driver_info": None,
         **target.options,

@@ -130,10 +130,12 @@ class Desk:
 
     async def _take_all(self) -> None:
         while self._owners() and len(self._errands) < MOST:
-            raw = await self._store.call("LPOP", inbox(self.node))
+            # Read, taken, and only then removed: a pop whose reply was lost would lose the errand.
+            raw = await self._store.call("LINDEX", inbox(self.node), 0)
             if raw is None:
                 return
             self._take(raw, await moment(self._store))
+            await self._store.call("LREM", inbox(self.node), 1, raw)
 
     def _take(self, raw: bytes, now: float) -> None:
         try:

@@ -32,7 +32,7 @@ from otpsvc.stores.program import CONFIG, LAUNCHER, MALLOC, find_server
 #: Seconds until the first PING is answered (a large file takes seconds to read); until SIGKILL.
 START, STOP = 30.0, 5.0
 #: Seconds that the server of a killed process may take to end.
-DYING: Final = 1.0
+DYING: Final = 5.0
 #: Seconds between two looks at a server that should live; the longest wait before it is restarted.
 LOOK, LONGEST = 0.1, 5.0
 #: Bytes of a socket's path with its final zero: 108 on Linux, 104 on macOS.

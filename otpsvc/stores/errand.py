@@ -40,6 +40,9 @@ SENDING: Final = 190.0
 #: Longest trace, in seconds.
 TRACE_MAX: Final = 300.0
 CHANNEL: Final = "otpsvc:errand"
+#: Milliseconds that errands lie in a list: as long as any of them may be waited for, else a
+#: short one takes those along that came before it, or the one that comes next.
+LIFE: Final = int(max(PATIENCE, SENDING, TRACE_MAX) + 10) * 1000
 
 
 class Errand(Veiled, frozen=True, kw_only=True):
@@ -149,7 +152,7 @@ class Errands:
         await self._store.call("RPUSH", inbox(node), sealed)
         # From here on it may be done: the store may go and come back, to ask anew is no way out.
         with contextlib.suppress(StoreUnavailable):
-            await self._store.call("PEXPIRE", inbox(node), int(patience * 1000))
+            await self._store.call("PEXPIRE", inbox(node), LIFE)
             await self._store.call("PUBLISH", CHANNEL, node)
         end, wait, at = time.monotonic() + patience, 0.02, 0
         while time.monotonic() < end:

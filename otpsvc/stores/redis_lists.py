@@ -17,7 +17,8 @@ class RedisLists(RedisSteps):
         return bool(await self.call("HSETNX", f"block:{tag(scope)}", dest, sealed))
 
     async def unblock(self, scope: str, dest: bytes) -> bool:
-        return bool(await self.call("HDEL", f"block:{tag(scope)}", dest))
+        # Not repeatable: after a lost answer it would say that nothing was blocked.
+        return bool(await self._batcher.call("HDEL", f"block:{tag(scope)}", dest))
 
     async def blocked(self, scope: str, dest: bytes) -> bytes | None:
         sealed: bytes | None = await self.call("HGET", f"block:{tag(scope)}", dest)

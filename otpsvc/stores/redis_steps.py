@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from otpsvc.stores.batcher import RUN_ID, Arg, Batcher, Listener
-from otpsvc.stores.connection import Connector, Script
+from otpsvc.stores.batcher import RUN_ID, TIMEOUT, Arg, Batcher, Listener
+from otpsvc.stores.connection import OPEN, Connector, Script
 from otpsvc.tenant import Rate
 
 LUA: Final = Path(__file__).parent / "lua"
@@ -52,12 +52,13 @@ class RedisSteps:
         url: str,
         *,
         fenced: bool,
-        timeout: float = 0.9,
+        timeout: float = TIMEOUT,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`timeout`: seconds that one step may take before StoreUnavailable."""
         self._scripts = {name: _script(name) for name in NAMES}
-        self.connector = Connector(url, scripts=self._scripts.values())
+        # A little less than a call has, so that its caller reads why no connection came about.
+        self.connector = Connector(url, scripts=self._scripts.values(), timeout=timeout * OPEN / TIMEOUT)
         self._batcher = Batcher(self.connector, timeout=timeout)
         # Behind a sentinel a replica may take over that lacks the last writes.
         self._run: Any = RUN_ID if fenced or self.connector.fails_over else b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ from otpsvc.config import App, Config, Redis
 from otpsvc.hashpool import Cost
 from otpsvc.keyring import Keyring
 from otpsvc.starting import ALL, Role
+from otpsvc.stores.redis import RedisStore
 from tests.app.rig import INDEX, Start, hook, tenant
 from tests.far_ends.http_server import HttpServer
 from tests.far_ends.valkey import ValkeyServer
 from tests.flows.rig import new_key
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,12 @@ def server() -> Iterator[ValkeyServer]:
 @pytest.fixture(autouse=True)
 def _empty(server: ValkeyServer) -> None:
     server.ask("FLUSHALL")
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store on a disk that others use too may take longer than a service has patience."""
+    monkeypatch.setattr("otpsvc.app.RedisStore", partial(RedisStore, timeout=PATIENCE))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +67,7 @@ def start(keyring: Keyring) -> Start:
     async def started(config: Config, *roles: Role, ring: Keyring = keyring) -> AsyncIterator[Service]:
         chosen: frozenset[Role] = frozenset(roles or ALL)
         service = Service(config, ring, url=config.redis.url, roles=chosen, cost=Cost(64, 1))
-        service.grace = 1.0
+        service.grace = PATIENCE
         async with service:
             yield service
 

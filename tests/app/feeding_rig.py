@@ -15,8 +15,8 @@ from otpsvc.feeding import Feeding, Loan
 from otpsvc.lease import Holds, Timing
 from otpsvc.metrics import Metrics
 from otpsvc.standing import FeederState
-from tests.app.rig import until
 from tests.feeders.lent import FakeIntake, FakeNews
+from tests.waiting import PATIENCE, until
 
 
 class Clock:
@@ -179,5 +179,6 @@ def config(word: str = "", type: str = "scripted", **more: Any) -> ScriptedConfi
 
 def register(monkeypatch: pytest.MonkeyPatch) -> None:
     Scripted.made.clear()
+    monkeypatch.setattr("otpsvc.keeper.DRAIN", PATIENCE)
     for name, kind in {"scripted": "Scripted", "alone": "Alone"}.items():
         monkeypatch.setitem(OWN, name, f"tests.app.feeding_rig:{kind}")

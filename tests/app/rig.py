@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +11,9 @@ import httpx
 from otpsvc.app import Service
 from otpsvc.channels.webhook import WebhookConfig
 from otpsvc.credential import new_secret
-from otpsvc.tenant import Limits, Secret, Tenant
+from otpsvc.tenant import Codes, Limits, Secret, Tenant
 from tests.far_ends.http_server import HttpServer
+from tests.waiting import PATIENCE
 
 SECRET, HASH = new_secret()
 SIGNING = "whsec_" + base64.b64encode(b"s" * 32).decode()
@@ -23,11 +22,13 @@ INDEX = b"i" * 32
 
 
 def tenant(name: str = "shop", **more: Any) -> Tenant:
-    return Tenant(name=name, **{"secrets": (Secret(HASH),), "limits": OPEN, **more})
+    # Long codes: a short one may stand in a figure or an id by chance.
+    usual = {"secrets": (Secret(HASH),), "limits": OPEN, "codes": Codes(length=10)}
+    return Tenant(name=name, **{**usual, **more})
 
 
 def hook(far: HttpServer, **more: Any) -> WebhookConfig:
-    return WebhookConfig(type="webhook", url=far.url, **more)
+    return WebhookConfig(**{"type": "webhook", "url": far.url, "timeout": PATIENCE, **more})
 
 
 Start = Callable[..., Any]
@@ -42,14 +43,6 @@ async def create(service: Service, id: str = "user-0001", **more: Any) -> httpx.
     fields = {"provider": "hook", "to": "+12025550123", **more}
     async with client(service) as shop:
         return await shop.put(f"/api/otp/{id}", data=fields)
-
-
-async def until(happened: Callable[[], Any], seconds: float = 30.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := happened()):
-        assert time.monotonic() < end, "it did not happen"
-        await asyncio.sleep(0.005)
-    return found
 
 
 def code_of(far: HttpServer) -> str:

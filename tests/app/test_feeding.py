@@ -12,7 +12,7 @@ from otpsvc.feeder import Taken
 from otpsvc.lease import Timing
 from otpsvc.stores.memory import MemoryStore
 from tests.app.feeding_rig import Clock, Place, config, register
-from tests.app.rig import until
+from tests.waiting import until
 
 SECRET = "planted-secret"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,7 +11,7 @@ from structlog.testing import capture_logs
 from otpsvc.errors import BrokerGone, BrokerRefused
 from otpsvc.stores.memory import MemoryStore
 from tests.app.feeding_rig import Clock, Place, Scripted, config, register
-from tests.app.rig import until
+from tests.waiting import PATIENCE, stays, until
 
 SECRET = "planted-secret"
 
@@ -108,11 +107,12 @@ async def test_a_drain_that_hangs_or_fails_holds_up_no_end(
 
     place.kept().drains = drain
     with capture_logs() as said:
-        await asyncio.wait_for(place.feeding.stop(), 30)
+        await asyncio.wait_for(place.feeding.stop(), PATIENCE)
 
     assert place.kept().said[-2:] == ["ended", "close"]
     assert place.kept("two").said[-2:] == ["ended", "close"]
-    assert [line["step"] for line in said if "step" in line] == ["drain"]
+    # So short a time to drain may be over for the other one too, on a slow machine.
+    assert [line["step"] for line in said if "step" in line and line["feeder"] == "one"] == ["drain"]
 
 
 async def test_a_second_signal_waits_for_nothing_that_is_in_hand(
@@ -124,7 +124,7 @@ async def test_a_second_signal_waits_for_nothing_that_is_in_hand(
     stopping = asyncio.create_task(place.feeding.stop())
     await until(lambda: "drain" in place.kept().said)
     place.feeding.hurry()
-    await asyncio.wait_for(stopping, 30)
+    await asyncio.wait_for(stopping, PATIENCE)
 
     assert place.kept().said[-2:] == ["ended", "close"]
 
@@ -147,7 +147,7 @@ async def test_no_session_begins_while_one_drains(place: Place) -> None:
 
 async def test_a_feeder_between_two_sessions_ends_at_once(place: Place) -> None:
     await place.goes()
-    await asyncio.wait_for(place.feeding.stop(), 30)
+    await asyncio.wait_for(place.feeding.stop(), PATIENCE)
 
     # It may have in hand what it took before.
     assert place.kept().said == ["open", "session", "ended", "drain", "close"]
@@ -170,6 +170,5 @@ async def test_feeders_leave_the_board_when_they_end(place: Place) -> None:
     await place.feeding.__aexit__(None, None, None)
 
     assert place.board.left == 1
-    left: Any = len(place.board.told)
-    await asyncio.sleep(0.2)
-    assert len(place.board.told) == left
+    left = len(place.board.told)
+    await stays(lambda: len(place.board.told) == left)

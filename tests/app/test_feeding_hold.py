@@ -14,8 +14,8 @@ from otpsvc.keyring import Keyring
 from otpsvc.stores.memory import MemoryStore
 from otpsvc.stores.redis import RedisStore
 from tests.app.feeding_rig import Clock, Place, Scripted, config, register
-from tests.app.rig import until
 from tests.far_ends.valkey import ValkeyServer
+from tests.waiting import PATIENCE, until
 
 BEHIND = ("standby", "another node holds the line")
 
@@ -162,7 +162,7 @@ async def test_who_cannot_reach_the_broker_lets_the_other_one_try(site: Site) ->
 
 
 async def test_on_a_real_store_two_nodes_hand_the_line_over(server: ValkeyServer, keyring: Keyring) -> None:
-    clock, stores = Clock(), [RedisStore(server.url, fenced=False, timeout=30.0) for _ in range(2)]
+    clock, stores = Clock(), [RedisStore(server.url, fenced=False, timeout=PATIENCE) for _ in range(2)]
     async with AsyncExitStack() as stack:
         places = [Place(store, clock, {"one": config(type="alone")}, lease=600.0) for store in stores]
         for place, store in zip(places, stores, strict=True):

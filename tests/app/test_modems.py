@@ -22,7 +22,9 @@ from otpsvc.gsm.emulator import EmulatedModem, Network
 from otpsvc.keyring import Keyring
 from otpsvc.lines import Line
 from otpsvc.stores.errand import Errands
-from tests.app.rig import Start, client, tenant, until
+from tests.app.rig import Start, client, tenant
+from tests.gsm.fleet import TIMEOUTS
+from tests.waiting import stays, until
 
 TO = "+6281234567890"
 OTHER = "+6281234567891"
@@ -47,10 +49,10 @@ class Site:
         return {f"m{at}": ModemTable(device=str(one.link)) for at, one in enumerate(self.modems, 1)}
 
     def config(self, **more: Any) -> Config:
-        fields = {"type": "gsm", "modems": self.tables(), "inbox": "shop", "ussd": ("*123#",), **more}
+        usual: dict[str, Any] = {"type": "gsm", "inbox": "shop", "ussd": ("*123#",), "timeouts": TIMEOUTS}
         return structs.replace(
             self._config,
-            channels={"sms": GsmConfig(**fields)},
+            channels={"sms": GsmConfig(**{**usual, "modems": self.tables(), **more})},
             tenants={"shop": tenant(scopes=ALL, country="ID"), "other": tenant("other", scopes=ALL)},
         )
 
@@ -80,20 +82,33 @@ async def raw_state(service: Service, id: str) -> dict[str, Any]:
     return found
 
 
-async def becomes(state: str, look: Any, seconds: float = 30.0) -> dict[str, Any]:
-    async with asyncio.timeout(seconds):
-        while (found := await look())["state"] != state:
-            await asyncio.sleep(0.02)
-    return dict(found)
+async def becomes(state: str, look: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    async def is_so() -> bool:
+        found.update(await look())
+        return bool(found["state"] == state)
+
+    await until(is_so, lambda: str(found))
+    return found
 
 
-async def listed(errands: Errands, *, ready: int, seconds: float = 30.0) -> list[Line]:
-    async with asyncio.timeout(seconds):
-        while True:
-            lines = await errands.lines()
-            if sum(line.ready for line in lines) == ready:
-                return lines
-            await asyncio.sleep(0.05)
+async def listed(errands: Errands, *, ready: int) -> list[Line]:
+    lines: list[Line] = []
+
+    async def so_many() -> bool:
+        lines[:] = await errands.lines()
+        return bool(lines) and sum(line.ready for line in lines) == ready
+
+    await until(so_many, lambda: str(lines))
+    return lines
+
+
+def _modem(service: Service, name: str) -> Any:
+    channel = service._ways.channels["sms"]
+    assert isinstance(channel, GsmChannel)
+    assert channel._pool
+    return channel._pool.modem(name)
 
 
 async def test_a_code_goes_by_a_modem_and_its_report_makes_it_delivered(site: Site, start: Start) -> None:
@@ -202,15 +217,14 @@ async def test_a_text_that_came_in_is_kept_for_its_tenant_and_deleted_from_the_s
     modem = await site.plug_in()
     async with start(site.config()) as service:
         site.net.call(modem.number, "Apa kabar? " * 30, OTHER)
-        async with asyncio.timeout(30):
-            while not (found := (await ask(service, "GET", "/api/inbox")).json()["data"]["texts"]):
-                await asyncio.sleep(0.05)
-        [text] = found
+
+        async def kept() -> list[dict[str, Any]]:
+            return list((await ask(service, "GET", "/api/inbox")).json()["data"]["texts"])
+
+        [text] = await until(kept)
         assert (text["sender"], text["text"], text["modem"]) == (OTHER, "Apa kabar? " * 30, "m1")
         assert (await ask(service, "GET", "/api/inbox", who="other")).json()["data"]["texts"] == []
-        async with asyncio.timeout(30):
-            while len(modem.storage):
-                await asyncio.sleep(0.02)
+        await until(lambda: not len(modem.storage))
 
 
 async def test_another_process_lists_modems_and_asks_by_ussd(
@@ -263,12 +277,16 @@ async def test_a_trace_shows_the_dialogue_without_texts_and_numbers(
         seen: list[str] = []
 
         async def listen() -> None:
-            seen.extend([text async for text in errands.trace("m1", 3.0)])
+            async for text in errands.trace("m1", 60.0):
+                seen.append(text)  # noqa: PERF401 - it is read meanwhile
 
         listening = asyncio.create_task(listen())
-        await asyncio.sleep(0.5)
+        await until(lambda: _modem(service, "m1")._life.at.trace)
         await ask(service, "POST", "/api/messages", json={"to": TO, "text": "a secret of two"})
-        await listening
+        # From its command to its result.
+        await until(lambda: any("+CMGS: " in text for text in seen), lambda: str(seen))
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
         whole = "\n".join(seen)
         assert "AT+CMGS=" in whole
         assert "secret" not in whole
@@ -282,11 +300,11 @@ async def test_a_reload_adds_a_modem_and_keeps_the_line_of_the_other(
     async with start(site.config()) as service:
         errands = Errands(service.store, keyring)
         await listed(errands, ready=1)
-        opened = first.connected
+        begun = first.asked_for("+CGMI")
         await site.plug_in()
         await service.reload(site.config())
         await listed(errands, ready=2)
-        assert first.connected == opened
+        assert first.asked_for("+CGMI") == begun
 
         tables = {name: structs.replace(table, paused=True) for name, table in site.tables().items()}
         await service.reload(site.config(modems=tables))
@@ -299,7 +317,7 @@ async def test_a_used_up_quota_is_told_and_nothing_is_sent(site: Site, start: St
     async with start(site.config(quota=("1/month",), patience=0.2)) as service:
         first = await ask(service, "POST", "/api/messages", json={"to": TO, "text": "one"})
         await becomes("delivered", lambda: raw_state(service, first.json()["data"]["id"]))
-        second = await ask(service, "POST", "/api/messages", json={"to": TO, "text": "two", "ttl": 3})
+        second = await ask(service, "POST", "/api/messages", json={"to": TO, "text": "two", "ttl": 30})
         found = await becomes("failed", lambda: raw_state(service, second.json()["data"]["id"]))
         assert found["reason"] == "quota"
         assert [text.text for text in site.net.sent] == ["one"]
@@ -309,9 +327,8 @@ async def test_another_host_s_modems_are_left_to_it(site: Site, start: Start) ->
     modem = await site.plug_in()
     async with start(site.config(host="elsewhere.example")) as service:
         await put(service)
-        await asyncio.sleep(1.5)
+        await stays(lambda: not modem.connected, seconds=1.5)
         assert (await message_state(service))["state"] == "queued"
-        assert modem.connected == 0
 
 
 async def test_a_second_process_with_the_same_ports_takes_nothing_from_the_first(
@@ -321,12 +338,12 @@ async def test_a_second_process_with_the_same_ports_takes_nothing_from_the_first
     async with start(site.config()) as first:
         await listed(Errands(first.store, keyring), ready=1)
         async with start(site.config()) as second:
-            await until(lambda: second._ways.channels["sms"].elsewhere, 60)
+            await until(lambda: second._ways.channels["sms"].elsewhere)
             # Each of its own calls, too.
             for at in range(4):
                 answer = await ask(second, "POST", "/api/messages", json={"to": TO, "text": f"text {at}"})
                 look = partial(raw_state, first, answer.json()["data"]["id"])
-                found = await becomes("delivered", look, 60)
+                found = await becomes("delivered", look)
                 assert (found["uncertain"], found["tries"]) == (0, 1)
             assert (await put(second)).status_code == 200
             await becomes("delivered", lambda: message_state(second))
@@ -366,7 +383,7 @@ async def test_a_reload_that_is_refused_leaves_the_modems_as_they_were(
         assert service.config is before
         assert service._ways.channels["sms"].config == both.channels["sms"]
         answer = await ask(service, "POST", "/api/messages", json={"to": TO, "text": "x", "channel": "sms"})
-        await becomes("delivered", lambda: raw_state(service, answer.json()["data"]["id"]), 60)
+        await becomes("delivered", lambda: raw_state(service, answer.json()["data"]["id"]))
         assert modem.connected
 
 
@@ -379,14 +396,16 @@ async def test_a_pin_that_was_changed_in_its_file_is_read_by_a_reload(
     tables = {"m1": structs.replace(site.tables()["m1"], pin_file=str(file))}
     async with start(site.config(modems=tables)) as service:
         errands = Errands(service.store, keyring)
-        async with asyncio.timeout(60):
-            while [line.state for line in await errands.lines()] != ["pin"]:
-                await asyncio.sleep(0.05)
+
+        async def wants_a_pin() -> bool:
+            return [line.state for line in await errands.lines()] == ["pin"]
+
+        await until(wants_a_pin)
         # Somebody has put the SIM into a phone and given it its PIN there.
         modem.sim.tries = 3
         file.write_text("7391")
         await service.reload(site.config(modems=tables))
-        await listed(errands, ready=1, seconds=60)
+        await listed(errands, ready=1)
     assert modem.pin_wrong == 1
 
 
@@ -405,7 +424,7 @@ async def test_a_host_that_gets_the_modems_by_a_reload_opens_them(site: Site, st
     async with start(site.config(host="elsewhere.example")) as service:
         await put(service)
         await service.reload(site.config())
-        await becomes("delivered", lambda: message_state(service), 60)
+        await becomes("delivered", lambda: message_state(service))
 
 
 async def test_a_route_that_a_reload_adds_carries_texts(site: Site, start: Start) -> None:
@@ -414,5 +433,5 @@ async def test_a_route_that_a_reload_adds_carries_texts(site: Site, start: Start
         await service.reload(structs.replace(site.config(), routes={"all": ("sms",)}))
         answer = await ask(service, "POST", "/api/messages", json={"to": TO, "text": "x", "channel": "all"})
         assert answer.status_code == 202, answer.text
-        found = await becomes("delivered", lambda: raw_state(service, answer.json()["data"]["id"]), 60)
+        found = await becomes("delivered", lambda: raw_state(service, answer.json()["data"]["id"]))
         assert found["route"] == "all"

@@ -19,8 +19,9 @@ from otpsvc.credential import new_secret
 from otpsvc.errors import ConfigError
 from otpsvc.tenant import Secret, Texts
 from otpsvc.ways import Outlet
-from tests.app.rig import SIGNING, Start, client, create, hook, tenant, until
+from tests.app.rig import SIGNING, Start, client, create, hook, tenant
 from tests.far_ends.http_server import HttpServer
+from tests.waiting import PATIENCE, until
 
 
 async def test_tenants_come_and_go(start: Start, config: Config) -> None:
@@ -70,7 +71,7 @@ async def test_what_is_on_its_way_ends_on_the_channel_it_began_on(
     far.misdeed = "answers_200_late"
     async with HttpServer() as other, start(config) as service:
         await create(service)
-        await asyncio.wait_for(far.arrived.wait(), 30)
+        await asyncio.wait_for(far.arrived.wait(), PATIENCE)
         await service.reload(structs.replace(config, channels={"hook": hook(other)}))
         await create(service, "user-0002")
         await until(lambda: other.posts)
@@ -81,11 +82,7 @@ async def test_what_is_on_its_way_ends_on_the_channel_it_began_on(
                 answer = await shop.get("/api/otp/user-0001")
             return bool(answer.json()["data"]["message"]["state"] == "sent")
 
-        for _ in range(200):
-            if await sent():
-                break
-            await asyncio.sleep(0.01)
-        assert await sent()
+        await until(sent)
     assert (len(far.posts), len(other.posts)) == (1, 1)
 
 
@@ -155,7 +152,7 @@ async def test_no_request_is_lost_while_channels_change(
         stop.set()
         await asyncio.gather(*asking)
         # Longer than a lease: a message may be claimed in the moment in which its courier stops.
-        await until(lambda: len(challenges(far, other)) == len(states), seconds=15)
+        await until(lambda: len(challenges(far, other)) == len(states))
 
     assert set(states) == {200}
     assert other.posts

@@ -20,6 +20,8 @@ from tests.bench.processes import cost, tree
 from tests.far_ends.valkey import ValkeyServer
 
 _OUTBOX: Final = "due:{shop}:hook:message"
+#: Seconds to become ready, and to end after SIGTERM.
+START, STOP = 60.0, 30.0
 #: Seconds for all commands to arrive.
 _LONGEST: Final = 300.0
 _CONFIG: Final = """
@@ -63,7 +65,7 @@ class Fed:
             self._process = subprocess.Popen(
                 self._command("serve", *self._only), stdout=log, stderr=log, cwd=self._folder
             )
-        until = time.monotonic() + 30
+        until = time.monotonic() + START
         while "ready" not in self.log:
             if self._process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(self.log[-2000:])
@@ -74,7 +76,7 @@ class Fed:
         assert self._process is not None
         self._process.terminate()
         try:
-            self._process.wait(20)
+            self._process.wait(STOP)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

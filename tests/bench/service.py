@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,11 +22,12 @@ import redis
 
 from otpsvc.credential import new_secret
 from tests.bench.processes import Cost, Process, cost, tree
+from tests.far_ends.valkey import free_port
 
 Tenant = str
 TENANTS: Final[tuple[Tenant, ...]] = ("fast", "slow", "guarded")
 #: Seconds to become ready, and to end after SIGTERM.
-START, STOP = 30.0, 15.0
+START, STOP = 60.0, 30.0
 
 _CONFIG: Final = """
 [app]
@@ -133,7 +133,7 @@ class Service:
 
     def page(self, tenant: Tenant, id: str) -> str:
         """Make a challenge; path and query of its page."""
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START)
         headers = {
             "Authorization": self.authorization(tenant).decode(),
             "Content-Type": "application/x-www-form-urlencoded",
@@ -159,13 +159,6 @@ def info(store: redis.Redis, section: str) -> dict[str, Any]:
     """A section of the store's INFO."""
     answer: dict[str, Any] = store.info(section)
     return answer
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _is_well(port: int) -> bool:

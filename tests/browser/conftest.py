@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, BrowserType, async_playwright, expect
 
 from otpsvc.keyring import Keyring
 from otpsvc.stores.redis import RedisStore
@@ -17,14 +17,17 @@ from otpsvc.tenant import Tenant
 from tests.browser.place import Place, Site
 from tests.far_ends.valkey import ValkeyServer
 from tests.flows.rig import Node, Outlet, new_key
-from tests.http.conftest import shop
+from tests.http.conftest import close, shop
 from tests.http.door import Door, Wire
+from tests.waiting import PATIENCE
 
 NewPlace = Callable[..., Awaitable[Place]]
 NewSite = Callable[..., Awaitable[Site]]
 
 # A wait ends once its thing is there: a long one costs nothing, a short one breaks on a busy machine.
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=PATIENCE * 1000)
+#: Milliseconds for a browser to start: of all workers at once, from a disk that is still cold.
+_START = 3 * PATIENCE * 1000
 
 #: Nothing but what a test asks for leaves this browser; every host name is this machine.
 FLAGS = (
@@ -46,12 +49,16 @@ def server() -> Iterator[ValkeyServer]:
         yield running
 
 
+async def launch(kind: BrowserType, path: str, flags: Sequence[str] = FLAGS, **more: Any) -> Browser:
+    return await kind.launch(executable_path=path, args=list(flags), timeout=_START, **more)
+
+
 @pytest.fixture(scope="session")
 async def browser(need: Callable[[str], str]) -> AsyncIterator[Browser]:
     """The same engine without a desktop's windows where it is installed: a quarter of the work."""
     path = shutil.which("chromium-headless-shell") or need("chromium")
     async with async_playwright() as playwright:
-        running = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        running = await launch(playwright.chromium, path)
         yield running
         await running.close()
 
@@ -78,17 +85,10 @@ async def new_place(server: ValkeyServer) -> AsyncIterator[NewPlace]:
             node.courier.start()
             door = Door(node, root_url=url, **parts)
             wire.app = door.app
-            stack.push_async_callback(_close, door, store)
+            stack.push_async_callback(close, door, store)
             return Place(door, outlets, url)
 
         yield make
-
-
-async def _close(door: Door, store: RedisStore) -> None:
-    await door.node.courier.stop(grace=0.1)
-    await store.close()
-    door.node.pool.close()
-    door.logins.close()
 
 
 @pytest.fixture

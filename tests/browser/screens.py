@@ -21,6 +21,8 @@ from playwright.async_api import (
     expect,
 )
 
+from tests.waiting import PATIENCE
+
 PHONE: ViewportSize = {"width": 390, "height": 844}
 SMALL: ViewportSize = {"width": 320, "height": 568}
 DESK: ViewportSize = {"width": 1280, "height": 800}
@@ -106,7 +108,7 @@ class Watch:
 async def visitor(browser: Browser, **options: Any) -> AsyncIterator[tuple[Page, Watch]]:
     """A person with a fresh profile, on a phone."""
     context = await browser.new_context(**({"viewport": PHONE, "locale": "en-GB"} | options))
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(PATIENCE * 1000)
     await context.add_init_script(_EARS)
     try:
         page = await context.new_page()
@@ -125,7 +127,13 @@ async def stop(whose: Page | BrowserContext, now: dt.datetime | None = None) -> 
     """Time goes on only where the test moves it, however long its steps take."""
     now = now or dt.datetime.now(dt.UTC)
     await whose.clock.install(time=now)
-    await whose.clock.pause_at(now + dt.timedelta(seconds=1))
+    # Later than it can be by now: it does not go back.
+    await whose.clock.pause_at(now + dt.timedelta(seconds=PATIENCE))
+
+
+async def hush(whose: Page | BrowserContext) -> None:
+    """Pages hear no news by themselves: what the answer to a form says stays, until somebody has read it."""
+    await whose.route("**/status?*", lambda route: route.fulfill(status=204))
 
 
 async def cut_off(page: Page, size: ViewportSize, *, zoom: int = 100) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
@@ -27,6 +26,7 @@ from playwright.async_api import (
 from tests.browser.conftest import NewPlace, NewSite
 from tests.browser.place import Place, Site
 from tests.http.conftest import shop
+from tests.waiting import PATIENCE, until
 
 #: What an axe run looks for; frames are asked by themselves.
 _AXE = {"resultTypes": ["violations"], "iframes": False}
@@ -187,7 +187,7 @@ class Watch:
 async def watched(browser: Browser, *expected: str, **settings: Any) -> AsyncIterator[BrowserContext]:
     """A profile of its own, in which no script may throw or complain, but for what is expected."""
     context = await browser.new_context(**({"reduced_motion": "reduce"} | settings))
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(PATIENCE * 1000)
     watch = Watch(context, expected)
     try:
         yield context
@@ -285,9 +285,7 @@ class Guest:
 
 async def comes_true(where: Page | Frame, condition: str, arg: Any = None) -> None:
     """Asked from here: the page's own clock may stand still."""
-    async with asyncio.timeout(60):
-        while not await where.evaluate(condition, arg):
-            await asyncio.sleep(0.02)
+    await until(lambda: where.evaluate(condition, arg), lambda: condition)
 
 
 async def heard(where: Page | Frame) -> list[Any]:
@@ -315,9 +313,11 @@ async def focused(page: Page) -> str:
 
 async def holds(page: Page, name: str) -> None:
     """Until this has the focus: the page hears of it after the frame, from another process."""
-    async with asyncio.timeout(30):
-        while await focused(page) != name:
-            await asyncio.sleep(0.01)
+
+    async def there() -> bool:
+        return await focused(page) == name
+
+    await until(there, lambda: name)
 
 
 async def type_at(box: Locator, text: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from otpsvc.address import phone
-from tests.browser.conftest import FLAGS, NewPlace, NewSite
+from tests.browser.conftest import FLAGS, NewPlace, NewSite, launch
+from tests.browser.screens import hush
 from tests.browser.sites import (
     FITS,
     Guest,
@@ -80,10 +81,10 @@ async def _hold_to_the_dialog(guest: Guest) -> None:
     await page.mouse.wheel(0, 300)
     # Round and round: what is in the frame, the cross, the browser's own buttons (BODY); never the site.
     places: set[str] = set()
-    for key in ["Tab"] * 5 + ["Shift+Tab"] * 60:
+    for number, key in enumerate(["Tab"] * 5 + ["Shift+Tab"] * 60):
         await page.keyboard.press(key)
         # The focus goes from process to process: pressed on at once, it would never arrive.
-        for _ in range(5):
+        for _ in range(5 + number):
             places.add(await focused(page))
             await asyncio.sleep(0.02)
         if key != "Tab" and len(places) == 3:
@@ -126,6 +127,8 @@ async def test_the_frame_is_as_high_as_its_page(town: Town) -> None:
     made = await place.put(to="")
     heights = []
     async with town.visitor(viewport={"width": 900, "height": 1000}) as context:
+        # That it was cancelled is learned from the answer to a form: by itself the page might notice first.
+        await hush(context)
         guest = await Guest.at(context, place, site)
         frame = await guest.begin(made)
         stage = guest.page.locator(".stage")
@@ -227,7 +230,7 @@ async def test_the_code_of_a_text_message_comes_into_the_frame_by_itself(town: T
 async def forgetful(browser: Browser, need: Callable[[str], str]) -> AsyncIterator[Browser]:
     """A Chromium that gives frames of other sites no cookies."""
     flags = [*FLAGS, "--test-third-party-cookie-phaseout"]
-    running = await browser.browser_type.launch(executable_path=need("chromium"), args=flags)
+    running = await launch(browser.browser_type, need("chromium"), flags)
     yield running
     await running.close()
 

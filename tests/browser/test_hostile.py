@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 
@@ -18,6 +17,7 @@ from tests.browser.sites import (
     JUNK,
     Guest,
     Town,
+    comes_true,
     fill_at,
     flaws,
     framing,
@@ -26,8 +26,8 @@ from tests.browser.sites import (
     holds,
     saying,
 )
-from tests.flows.rig import eventually
 from tests.http.conftest import shop
+from tests.waiting import until
 
 #: What Chromium says of a refused frame.
 REFUSED = "frame-ancestors"
@@ -38,7 +38,7 @@ HTML = {"content-type": "text/html; charset=utf-8"}
 
 async def refused(frame: Frame) -> None:
     """Until the browser has put its own page there."""
-    await eventually(lambda: frame.url == NOWHERE)
+    await until(lambda: frame.url == NOWHERE, lambda: frame.url)
 
 
 # Who may show the page in a frame.
@@ -73,11 +73,13 @@ async def test_a_site_that_is_not_configured_shows_and_hears_nothing(town: Town)
         assert (await place.state())["attempts"] == 0
         await page.goto(site.url + "/plain")
         await verify.click(trial=True)
-        # Once the browser knows whose place that is on the screen.
-        async with asyncio.timeout(60):
-            while not any(data.get("receipt") for _, data in await heard(page)):
-                await page.mouse.click(button["x"] + 9, button["y"] + 9)
-                await asyncio.sleep(0.05)
+
+        async def works() -> bool:
+            """Once the browser knows whose place that is on the screen."""
+            await page.mouse.click(button["x"] + 9, button["y"] + 9)
+            return any(data.get("receipt") for _, data in await heard(page))
+
+        await until(works)
 
 
 async def test_its_widget_says_so_and_can_be_closed(town: Town) -> None:
@@ -119,6 +121,7 @@ async def test_every_page_around_the_frame_counts(town: Town) -> None:
         for start in (second.url + "/own", own.url + "/own"):
             await page.goto(start)
             await expect(page.frames[2].locator("#otp")).to_be_visible()
+            await comes_true(page.frames[1], "() => heard.length")
             assert await heard(page) == []
             assert {origin for origin, _ in await heard(page.frames[1])} == {place.url}
         for start in (evil.url + "/own", own.url + "/evil", own.url + "/sandbox"):

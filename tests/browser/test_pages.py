@@ -10,7 +10,8 @@ from playwright.async_api import Browser, Page, expect
 from tests.browser.conftest import NewPlace
 from tests.browser.screens import Watch, stop, typed, visitor
 from tests.browser.states import NUMBER, House, address_given, asks
-from tests.flows.rig import eventually, wrong
+from tests.flows.rig import wrong
+from tests.waiting import until
 
 FIELD = "#otp"
 WRONG = "Please check This code is not right."
@@ -181,7 +182,7 @@ async def test_a_code_is_sent_by_itself_when_a_person_has_brought_all_of_it(
         # As browsers and keyboards fill it in: at once, nobody touched the page before.
         await expect(page.locator(FIELD)).to_be_focused()
         await page.keyboard.insert_text(bad[0])
-        await eventually(lambda: watch.posts == 1)
+        await until(lambda: watch.posts == 1)
         await expect(page.locator("#error")).to_contain_text("not right")
 
         pasted = [

@@ -24,7 +24,8 @@ from tests.browser.sites import (
     script,
     strict,
 )
-from tests.flows.rig import eventually, wrong
+from tests.flows.rig import wrong
+from tests.waiting import until
 
 #: As Chromium says it: a frame whose page did not come.
 UNREACHABLE = "net::ERR_"
@@ -279,7 +280,7 @@ async def test_a_page_that_does_not_come_is_said_in_words(town: Town) -> None:
         # axe waits by the page's clock.
         await guest.page.clock.resume()
         assert await flaws(guest.page) == []
-        await eventually(lambda: held)
+        await until(lambda: held)
         await held[0].continue_()
         await expect(frame.locator("#otp")).to_be_visible()
         await expect(words).to_be_hidden()

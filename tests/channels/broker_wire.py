@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal, Self
 
+from tests.far_ends.valkey import free_port
+
 Misdeed = Literal["", "loses_answer", "takes_and_waits", "says_no"]
 
 
@@ -25,7 +27,8 @@ class BrokerWire:
     def __init__(
         self, target: int, *, publishes: Callable[[bytes], bool], refused: Callable[[bytes], bytes]
     ) -> None:
-        self.port = 0
+        #: Its own for as long as it lives, also while nobody listens there.
+        self.port = free_port()
         #: Connections, and chunks with messages in them.
         self.accepted = 0
         self.published = 0
@@ -39,8 +42,7 @@ class BrokerWire:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -12,13 +12,14 @@ import msgspec
 
 from otpsvc.channel import Channel
 from otpsvc.channels import channel_type
+from otpsvc.channels.webhook import WebhookChannel
 from tests.channels import SECRET, Authority, ignore, mqtt_rig, rabbitmq_rig
 from tests.channels.broker_wire import BrokerWire
 from tests.far_ends.http_server import HttpServer
 from tests.far_ends.mosquitto import PASSWORD as MOSQUITTO_PASSWORD
 from tests.far_ends.rabbitmq import PASSWORD as RABBIT_PASSWORD
 from tests.far_ends.smtp_server import SmtpServer
-from tests.feeders.lent import until
+from tests.waiting import until
 
 
 @dataclass
@@ -63,7 +64,12 @@ def smtp(far: SmtpServer, **table: Any) -> Case:
 
 
 def webhook(far: HttpServer, **table: Any) -> Case:
-    return Case(
+    async def close() -> None:
+        await far.__aexit__()
+        # A kept connection that was cut a moment ago is one of which nobody knows yet.
+        await until(lambda: not kept_open(case.made))
+
+    case = Case(
         {"type": "webhook", "url": far.url, "secret": SECRET, **table},
         far,
         no="answers_404",
@@ -71,8 +77,18 @@ def webhook(far: HttpServer, **table: Any) -> Case:
         takes_and_waits="answers_200_late",
         loses_answer="closes_after_body",
         more=("answers_400", "redirects", "gibberish", "big_answer"),
-        close=lambda: far.__aexit__(),
+        close=close,
     )
+    return case
+
+
+def kept_open(hook: WebhookChannel) -> list[Any]:
+    """The connections that a webhook keeps, and believes to be open."""
+    session = hook._poster._session
+    assert session is not None
+    assert session.connector is not None
+    kept = [one[0] for of_host in session.connector._conns.values() for one in of_host]
+    return [connection for connection in kept if connection.is_connected()]
 
 
 def broker(far: BrokerWire, table: dict[str, Any]) -> Case:

@@ -16,10 +16,10 @@ from otpsvc.channels.mqtt_config import MqttConfig
 from tests.channels import ignore
 from tests.channels.broker_wire import BrokerWire
 from tests.far_ends.mosquitto import PASSWORD, MosquittoServer
+from tests.waiting import PATIENCE
 
 SECRET = "planted secret of shop and box 7c1f"
 TOPIC = "smsoutnew/dongle1"
-PATIENCE = 30.0
 #: PUBACK of a message that was taken: a code only where it is not 0. (MQTT 5, 3.4.2.1)
 _PUBACK = re.compile(rb"\x40\x02(..)|\x40\x03(..)\x10", re.DOTALL)
 
@@ -69,6 +69,7 @@ async def listener(
         identifier=name,
         clean_session=None if version5 else name is None,
         protocol=aiomqtt.ProtocolVersion.V5 if version5 else aiomqtt.ProtocolVersion.V311,
+        timeout=PATIENCE,
     ) as client:
         await client.subscribe(topic, 1)
         yield Listener(client)

@@ -17,9 +17,9 @@ from otpsvc.channels.rabbitmq_config import RabbitConfig
 from tests.channels import ignore
 from tests.channels.broker_wire import BrokerWire
 from tests.far_ends.rabbitmq import PASSWORD, RabbitServer
+from tests.waiting import PATIENCE
 
 SECRET = "planted secret of shop and box 7c1f"
-PATIENCE = 30.0
 _numbers = count()
 
 

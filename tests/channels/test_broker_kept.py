@@ -10,7 +10,7 @@ import pytest
 
 from otpsvc.channels.broker_kept import Kept
 from otpsvc.errors import Unavailable
-from tests.feeders.lent import until
+from tests.waiting import until
 
 
 class Line:
@@ -179,6 +179,9 @@ async def test_a_line_that_is_left_ends_when_it_is_idle() -> None:
 
 
 async def test_a_failure_that_nobody_waits_for_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    # What earlier tests left is told of now.
+    gc.collect()
+    caplog.clear()
     broker = Broker()
     broker.fails = lambda: Unavailable("cannot connect")
     broker.opens.clear()

@@ -13,20 +13,21 @@ from typing import Any
 
 import pytest
 import structlog
+from msgspec import structs
 
 from otpsvc.channels.gsm import IN_USE, GsmChannel
 from otpsvc.channels.gsm_config import GsmConfig, ModemTable
 from otpsvc.errors import BadRequest, ChannelError, NotFound, Refused, Unanswered, Unavailable, Uncertain
 from otpsvc.gsm.emulator import EmulatedModem, Menu, Network
 from otpsvc.gsm.ledger import MemoryLedger
-from otpsvc.gsm.settings import Timeouts
 from otpsvc.message import Delivery, Incoming, Message
 from tests.channels import message
-from tests.flows.rig import eventually
+from tests.gsm.fleet import TIMEOUTS
+from tests.waiting import stays, until
 
 TO = "+6281234567890"
 CODE, WORDS = "739164", "planted words"
-QUICK = Timeouts(result=0.5, late_result=1.0)
+QUICK = structs.replace(TIMEOUTS, result=0.5, late_result=1.0)
 
 
 class Site:
@@ -49,6 +50,7 @@ class Site:
             "type": "gsm",
             "modems": self.tables(),
             "patience": 1.0,
+            "timeouts": TIMEOUTS,
             "country": "ID",
             "ussd": ("*123#",),
         }
@@ -64,9 +66,10 @@ class Site:
         return channel
 
     async def ready(self, channel: GsmChannel, count: int) -> None:
-        async with asyncio.timeout(60):
-            while sum(line.ready for line in await channel.lines()) != count:
-                await asyncio.sleep(0.02)
+        async def so_many() -> bool:
+            return sum(line.ready for line in await channel.lines()) == count
+
+        await until(so_many)
 
 
 @pytest.fixture
@@ -90,7 +93,7 @@ async def test_takes_a_message_and_tells_of_its_delivery(site: Site) -> None:
     assert receipt.id.startswith("m1:")
     assert receipt.parts == site.net.sent[0].parts == len(receipt.id.split(","))
     assert not receipt.uncertain
-    await eventually(lambda: site.told)
+    await until(lambda: site.told)
     assert site.told == [Delivery("shop", "n1.0a0b.1", ok=True)]
     assert await channel.ping() == "1 of 1 modems ready"
 
@@ -141,7 +144,7 @@ async def test_cancelled_before_it_was_taken_leaves_no_doubt(site: Site) -> None
     await modem.unplug()
     await site.ready(channel, 0)
     sending = asyncio.create_task(channel.send(sms()))
-    await asyncio.sleep(0.1)
+    await until(lambda: channel._pool and channel._pool.waiting)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError) as cut:
         await sending
@@ -154,7 +157,7 @@ async def test_cancelled_after_it_was_taken_tells_the_doubt(site: Site) -> None:
     channel = await site.open()
     site.net.latency = 1.0
     sending = asyncio.create_task(channel.send(sms()))
-    await eventually(lambda: modem.handed)
+    await until(lambda: modem.handed)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError) as cut:
         await sending
@@ -234,16 +237,16 @@ async def test_by_the_named_modem_and_for_its_tenants_alone(site: Site) -> None:
     # An operator's own text is nobody's, and tries what it names.
     assert (await channel.send_by("m2", "0812-3456-7890", "by hand")).startswith("sent as m2:")
     assert [one.modem for one in site.net.sent] == [site.modems[at].number for at in (1, 0, 1)]
-    await asyncio.sleep(0.2)
-    assert {one.tenant for one in site.told} == {"bank", "shop"}
+    await until(lambda: len(site.told) == 2)
+    await stays(lambda: sorted(one.tenant for one in site.told) == ["bank", "shop"])
 
 
 async def test_codes_go_before_what_is_no_code(site: Site) -> None:
-    await site.plug_in()
+    modem = await site.plug_in()
     channel = await site.open(patience=30.0)
     site.net.latency = 0.05
     bulk = [asyncio.create_task(channel.send(sms(code="", text=f"bulk {at}"))) for at in range(6)]
-    await asyncio.sleep(0.02)
+    await until(lambda: modem.handed)
     await channel.send(sms(text="a code"))
     await asyncio.gather(*bulk)
 
@@ -276,11 +279,12 @@ async def _last(site: Site, words: str) -> str:
 
 async def test_an_operator_s_text_that_was_cut_off_in_the_radio_is_a_doubt(site: Site) -> None:
     modem = await site.plug_in()
-    channel = await site.open(timeout=1.0, patience=30.0)
-    site.net.latency = 5.0
+    channel = await site.open(timeout=2.0, patience=30.0)
+    site.net.latency = 60.0
     assert await channel.send_by("m1", TO, "x") == "uncertain: timed out"
     assert modem.handed
-    site.net.latency = 0.0
+    # Else it would be waited for at the end.
+    await modem.unplug()
 
 
 async def test_one_that_waited_in_vain_is_none(site: Site) -> None:
@@ -357,6 +361,8 @@ async def test_two_may_trace_one_modem_and_the_last_turns_it_off(site: Site) -> 
     assert modem.handed
     with pytest.raises(NotFound):
         await anext(channel.trace("m9", 1))
+    await modem.unplug()
+    await site.ready(channel, 0)
     assert [line async for line in channel.trace("m1", 0.01)] == []
 
 
@@ -381,10 +387,10 @@ async def test_a_text_stays_on_the_sim_until_it_is_kept(site: Site) -> None:
     await site.stack.enter_async_context(channel)
     await site.ready(channel, 1)
     site.net.call(modem.number, "planted words", "+62899")
-    await eventually(lambda: len(away) < 2, 60)
+    await until(lambda: len(away) < 2)
     assert site.came == [] or not away
-    await eventually(lambda: site.came, 60)
-    await eventually(lambda: not len(modem.storage), 60)
+    await until(lambda: site.came)
+    await until(lambda: not len(modem.storage))
 
     [text] = site.came
     assert (text.line, text.tenant, text.text, text.to) == ("m1", "bank", "planted words", modem.number)
@@ -397,7 +403,7 @@ async def test_who_did_not_get_the_port_leaves_the_messages_to_who_did(site: Sit
     modem = await site.plug_in()
     first = await site.open()
     second = await site.open(ready=0)
-    await eventually(lambda: second.elsewhere, 60)
+    await until(lambda: second.elsewhere)
 
     assert not first.elsewhere
     assert {line.reason for line in await second.lines()} == {IN_USE}
@@ -411,7 +417,7 @@ async def test_who_did_not_get_the_port_leaves_the_messages_to_who_did(site: Sit
     await modem.unplug()
     await site.ready(second, 0)
     # That is nobody's: its queue goes on, by other channels too.
-    await eventually(lambda: not second.elsewhere, 60)
+    await until(lambda: not second.elsewhere)
 
 
 async def test_one_port_is_enough_to_serve(site: Site) -> None:
@@ -420,7 +426,10 @@ async def test_one_port_is_enough_to_serve(site: Site) -> None:
     await site.open(modems={"m1": site.tables()["m1"]})
     second = await site.open()
 
-    assert [line.state for line in await second.lines()] == ["absent", "ready"]
+    async def shared() -> bool:
+        return [line.state for line in await second.lines()] == ["absent", "ready"]
+
+    await until(shared)
     assert not second.elsewhere
     assert (await second.send(sms())).id.startswith("m2:")
 
@@ -456,7 +465,7 @@ async def test_a_modem_that_is_taken_out_ends_its_text_first(site: Site) -> None
     channel = await site.open(ready=2)
     site.net.latency = 0.5
     sending = asyncio.create_task(channel.send(sms(modem="sms.m1")))
-    await eventually(lambda: site.modems[0].handed)
+    await until(lambda: site.modems[0].handed)
     with structlog.testing.capture_logs() as lines:
         await channel.change(site.config(modems={"m2": site.tables()["m2"]}))
 

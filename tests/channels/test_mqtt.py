@@ -26,7 +26,7 @@ NUMBER = "+6281234567890"
 async def test_a_sealed_command_arrives(mosquitto: MosquittoServer, protocol: str) -> None:
     now = time.time()
     async with listener(mosquitto) as box, channel(mosquitto, protocol=protocol) as way:
-        await way.send(message(to=NUMBER, id="m1", expires=now + 60))
+        await way.send(message(to=NUMBER, id="m1", expires=now + 3600))
         found = await box.next()
 
     assert (str(found.topic), found.qos, found.retain) == (TOPIC, 1, False)
@@ -35,7 +35,7 @@ async def test_a_sealed_command_arrives(mosquitto: MosquittoServer, protocol: st
     asked = read(Parcels(SECRET).open(found.payload, now=now), now=now).commands[0]
     assert isinstance(asked, Send)
     assert (asked.word, asked.to, asked.text, asked.id) == ("send-sms", NUMBER, TEXT, "m1")
-    assert 58 < asked.life <= 60
+    assert 3500 < asked.life <= 3600
 
 
 async def test_plain_is_what_a_gateway_reads(mosquitto: MosquittoServer) -> None:
@@ -73,10 +73,10 @@ async def test_a_topic_may_hold_the_tenant(mosquitto: MosquittoServer) -> None:
 
 async def test_the_broker_forgets_what_is_of_no_use_any_more(mosquitto: MosquittoServer) -> None:
     async with listener(mosquitto, version5=True) as box, channel(mosquitto) as way:
-        await way.send(message(expires=time.time() + 100))
+        await way.send(message(expires=time.time() + 1000))
         found = await box.next()
 
-    assert 50 < found.properties.MessageExpiryInterval <= 100  # type: ignore[union-attr]
+    assert 900 < found.properties.MessageExpiryInterval <= 1000  # type: ignore[union-attr]
 
 
 async def test_with_version_5_somebody_must_be_subscribed(mosquitto: MosquittoServer) -> None:

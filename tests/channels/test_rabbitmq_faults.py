@@ -9,16 +9,23 @@ import pytest
 
 from otpsvc.errors import Unavailable, Uncertain
 from tests.channels import message
-from tests.channels.insisting import Ends, cut_off, insist, settled
+from tests.channels.insisting import (
+    Ends,
+    check_asked_once,
+    check_closing,
+    check_none_lost,
+    check_not_hammered,
+    cut_off,
+    insist,
+    insist_over_cuts,
+    insist_over_restart,
+    reason,
+    settled,
+    stop_clock,
+)
 from tests.channels.rabbitmq_rig import channel, consumer, wire
 from tests.far_ends.rabbitmq import RabbitServer
-from tests.feeders.lent import until
-
-
-async def reason(way: Any) -> str:
-    with pytest.raises(Unavailable) as error:
-        await way.send(message())
-    return error.value.reason
+from tests.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -58,17 +65,12 @@ async def test_another_host_than_its_certificate_says_is_not_talked_to(rabbit: R
 
 async def test_a_login_that_was_refused_is_not_hammered(rabbit: RabbitServer) -> None:
     async with wire(rabbit) as far, channel(port=far.port, password="wrong") as way:
-        for _ in range(20):
-            assert await reason(way) == "login refused"
-        with pytest.raises(Unavailable, match="login refused") as error:
-            await way.ping()
-
-        assert far.accepted == 1
-        assert 20 < (error.value.retry_after or 0) <= 30
+        await check_not_hammered(far, way)
 
 
 async def test_a_broker_that_throws_us_out_is_not_hammered(rabbit: RabbitServer) -> None:
     async with wire(rabbit) as far, channel(port=far.port, exchange="nowhere") as way:
+        stop_clock(way)
         for _ in range(20):
             await reason(way)
 
@@ -126,16 +128,7 @@ async def test_a_broker_that_does_not_answer_is_not_asked_again(rabbit: RabbitSe
         wire(rabbit) as far,
         channel(port=far.port, routing_key=box.name) as way,
     ):
-        far.misdeed = "takes_and_waits"
-        first = asyncio.ensure_future(way.send(message(id="m1")))
-        await far.arrived.wait()
-        first.cancel()
-        await asyncio.wait([first])
-        far.misdeed = ""
-        await way.send(message(id="m2"))
-
-        assert far.accepted == 2
-        far.release.set()
+        await check_asked_once(far, way)
 
 
 async def test_nothing_is_lost_when_lines_are_cut(rabbit: RabbitServer) -> None:
@@ -145,34 +138,21 @@ async def test_nothing_is_lost_when_lines_are_cut(rabbit: RabbitServer) -> None:
         wire(rabbit) as far,
         channel(port=far.port, routing_key=box.name) as way,
     ):
-        for turn in range(5):
-            written = far.published
-            sends = [asyncio.ensure_future(insist(way, f"m{turn}-{at}", ends)) for at in range(40)]
-            await until(lambda seen=written: far.published > seen)  # type: ignore[misc]
-            far.cut()
-            await asyncio.gather(*sends)
+        await insist_over_cuts(far, way, ends)
         found = [str(one.message_id) for one in await box.rest()]
 
-    assert set(found) == ends.sent
-    assert {one for one in found if found.count(one) > 1} <= ends.doubtful
+    check_none_lost(found, ends)
 
 
 async def test_nothing_is_lost_when_the_broker_is_started_anew(rabbit: RabbitServer) -> None:
     ends = Ends()
     async with channel(rabbit, routing_key="durable", declare_queue=True) as way:
-        await insist(way, "first", ends)
-        restarted = asyncio.ensure_future(asyncio.to_thread(rabbit.restart))
-        sent = 0
-        while not restarted.done() or sent % 20:
-            await insist(way, f"m{sent}", ends)
-            sent += 1
-        await restarted
+        await insist_over_restart(rabbit.restart, way, ends)
         await insist(way, "last", ends)
     async with consumer(rabbit, "durable") as box:
         found = [str(one.message_id) for one in await box.rest()]
 
-    assert set(found) == ends.sent
-    assert {one for one in found if found.count(one) > 1} <= ends.doubtful
+    check_none_lost(found, ends)
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -216,12 +196,5 @@ async def test_who_waits_for_its_turn_is_free(rabbit: RabbitServer) -> None:
 async def test_closing_ends_what_is_under_way(rabbit: RabbitServer) -> None:
     before = asyncio.all_tasks()
     async with consumer(rabbit) as box, wire(rabbit) as far:
-        async with channel(port=far.port, routing_key=box.name) as way:
-            await way.ping()
-            far.misdeed = "takes_and_waits"
-            sending = asyncio.ensure_future(way.send(message()))
-            await far.arrived.wait()
-        with pytest.raises(Uncertain):
-            await sending
-        far.release.set()
+        await check_closing(far, channel(port=far.port, routing_key=box.name))
     await settled(before)

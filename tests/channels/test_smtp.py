@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
+import fcntl
+import termios
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from otpsvc.channels.smtp_pool import _on_the_wire
 from otpsvc.errors import ConfigError, Refused, Unavailable, Uncertain
 from tests.channels import ADDRESS, TEXT, Authority, ignore, message
 from tests.far_ends.smtp_server import Misdeed, SmtpServer
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -256,7 +260,7 @@ async def test_what_was_not_written_when_it_was_cancelled_never_goes_out(far: Sm
         sending = asyncio.ensure_future(smtp.send(message(text="long line\n" * 1_000_000, html="")))
         await far.arrived.wait()
         # Until the 354 is read and the mail fills the buffers.
-        await asyncio.sleep(0.05)
+        await until(lambda: unread(far))
         sending.cancel()
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await sending
@@ -266,6 +270,14 @@ async def test_what_was_not_written_when_it_was_cancelled_never_goes_out(far: Sm
 
     assert far.rest
     assert not far.rest.endswith(b"\r\n.\r\n")
+
+
+def unread(far: SmtpServer) -> int:
+    """Octets that the system holds for the server on its only line."""
+    [line] = far._lines
+    count = array.array("i", [0])
+    fcntl.ioctl(line.get_extra_info("socket").fileno(), termios.FIONREAD, count)
+    return count[0]
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r"])
@@ -310,10 +322,11 @@ async def test_an_unknown_authority_is_not_trusted(tls: str, tmp_path: Path) -> 
 async def test_a_certificate_for_another_name_is_not_trusted(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     async with SmtpServer(tls=authority.server) as far:
-        settings = config(host="127.0.0.2", port=far.port, tls="tls", ca_file=authority.ca_file)
         far_too = await asyncio.get_running_loop().create_server(
-            far._protocol, "127.0.0.2", far.port, ssl=authority.server
+            far._protocol, "127.0.0.2", 0, ssl=authority.server
         )
+        port = far_too.sockets[0].getsockname()[1]
+        settings = config(host="127.0.0.2", port=port, tls="tls", ca_file=authority.ca_file)
         async with far_too, SmtpChannel(settings, ignore) as smtp:
             with pytest.raises(Unavailable, match="TLS failed"):
                 await smtp.send(message())

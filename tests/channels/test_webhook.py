@@ -16,7 +16,9 @@ from otpsvc.channels.poster import ANSWER_CAP, Poster, Signer
 from otpsvc.channels.webhook import WebhookChannel, WebhookConfig
 from otpsvc.errors import BadAddress, ConfigError, Refused, Unavailable, Uncertain
 from tests.channels import ADDRESS, CODE, SECRET, TEXT, Authority, ignore, message
+from tests.channels.cases import kept_open
 from tests.far_ends.http_server import HttpServer, Misdeed
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -208,7 +210,7 @@ async def test_a_big_answer_is_read_in_part(far: HttpServer) -> None:
 async def test_a_trickling_answer_is_taken_all_the_same(far: HttpServer) -> None:
     """The status said yes: waiting for the rest until the time limit would be a false doubt."""
     far.misdeed = "trickles_answer"
-    async with Poster(answer_wait=0.05) as poster, asyncio.timeout(10):
+    async with Poster(answer_wait=0.5) as poster, asyncio.timeout(PATIENCE):
         assert await poster.post(far.url, b"{}", message_id="a") == b'{"id": '
 
 
@@ -224,7 +226,7 @@ async def test_a_kept_connection_that_was_closed_is_replaced(far: HttpServer) ->
     async with channel(far) as hook:
         await hook.send(message())
         far.drop_lines()
-        await asyncio.sleep(0.01)
+        await until(lambda: not kept_open(hook))
         await hook.send(message())
 
     assert (len(far.posts), far.connects) == (2, 2)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from aiohttp import ClientError, ClientSession, TCPConnector, UnixConnector, encode_basic_auth
 from yarl import URL
 
-#: Seconds that a test waits for what must come.
-PATIENCE = 10.0
+from tests.waiting import until
 
 
 class Answer(NamedTuple):
@@ -111,16 +109,17 @@ class Api:
         return await self.ask("GET", f"/api/otp/{id}", tenant=tenant)
 
     async def settled(
-        self,
-        id: str,
-        *,
-        tenant: str = "shop",
-        but: tuple[str, ...] = ("queued", "sending"),
-        patience: float = PATIENCE,
+        self, id: str, *, tenant: str = "shop", but: tuple[str, ...] = ("queued", "sending")
     ) -> Any:
         """The record once its message is in another state than these."""
-        until = time.monotonic() + patience
-        while (record := (await self.read(id, tenant=tenant)).record)["message"]["state"] in but:
-            assert time.monotonic() < until, record["message"]
-            await asyncio.sleep(0.02)
-        return record
+        return await self.found(id, lambda record: record["message"]["state"] not in but, tenant=tenant)
+
+    async def found(self, id: str, holds: Callable[[Any], object], *, tenant: str = "shop") -> Any:
+        """The record once this holds for it."""
+
+        async def looked() -> Any:
+            answer = await self.read(id, tenant=tenant)
+            # A store that is slow for once is asked again.
+            return answer.record if answer.status != 503 and holds(answer.record) else None
+
+        return await until(looked, lambda: self.answers[-1].raw)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -23,6 +23,33 @@ class Store(ValkeyServer):
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}"
+
+    def kept(self) -> list[bytes]:
+        """All that is in it now, names and values."""
+        found: list[bytes] = []
+        for key in self.ask("KEYS", "*"):
+            # What ended meanwhile is no more of any kind.
+            if way := _READS.get(self.ask("TYPE", key)):
+                found += [key, *_flat(self.ask(way[0], key, *way[1:]))]
+        return found
+
+
+#: How a key of each kind is read.
+_READS: Final[Mapping[bytes, tuple[str | int, ...]]] = {
+    b"string": ("GET",),
+    b"hash": ("HGETALL",),
+    b"zset": ("ZRANGE", 0, -1),
+    b"set": ("SMEMBERS",),
+    b"list": ("LRANGE", 0, -1),
+}
+
+
+def _flat(value: Any) -> list[bytes]:
+    if value is None or isinstance(value, bytes):
+        return [value] if value else []
+    if isinstance(value, dict):
+        return [part for pair in value.items() for part in pair]
+    return list(value)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import time
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from otpsvc.stores.redis import RedisStore
-from tests.drills.api import PATIENCE
 from tests.far_ends.cut_proxy import CutProxy, Misdeed
 from tests.far_ends.http_server import HttpServer, Post
 from tests.far_ends.http_server import Misdeed as HttpMisdeed
@@ -86,10 +84,3 @@ class AimedProxy(CutProxy):
         if "refuses" not in misdeeds and self._aim and self._aim not in self.chunks[-1]:
             return False
         return super()._due(*misdeeds)
-
-
-async def eventually(true: Callable[[], object], patience: float = PATIENCE) -> None:
-    until = time.monotonic() + patience
-    while not true():
-        assert time.monotonic() < until, "it did not happen"
-        await asyncio.sleep(0.01)

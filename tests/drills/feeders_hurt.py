@@ -17,7 +17,8 @@ from tests.far_ends.rabbitmq import PASSWORD, RabbitServer, Wire
 from tests.far_ends.valkey import free_port
 from tests.far_ends.ws_broker import WsBroker
 from tests.feeders.mqtt_rig import peer
-from tests.flows.feeders_rig import JSON, Amqp, connected, mqtt_feeder, rabbit_feeder, until, ws_feeder
+from tests.flows.feeders_rig import JSON, Amqp, connected, mqtt_feeder, rabbit_feeder, ws_feeder
+from tests.waiting import until
 
 
 class Rig:
@@ -90,7 +91,7 @@ async def opened(far_rabbit: RabbitServer, far_mosquitto: MosquittoServer) -> As
         place = await stack.enter_async_context(
             Place(
                 tenant("shop", scopes=["otp", "sms"], country="ID"),
-                webhook("hook", hook.url, address="phone"),
+                webhook("hook", hook.url, address="phone", timeout=60.0),
                 table("channels.out", password=PASSWORD, payload="plain", routing_key="loop", **channel),
                 table("relay", sms="hook"),
                 rabbit_feeder("rabbit", far_rabbit, queue="durable", queue_type="quorum", **at_rabbit),

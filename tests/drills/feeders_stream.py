@@ -12,7 +12,7 @@ from tests.drills.conftest import Store
 from tests.drills.ends import Hook
 from tests.drills.place import Place
 from tests.drills.planted import Planted
-from tests.flows.feeders_rig import PATIENCE, until
+from tests.waiting import PATIENCE, until
 
 #: What all texts, numbers and ids begin with.
 TEXT, NUMBER, ID = "ocelot-marker", "+628127770", "order-ocelot"
@@ -54,7 +54,7 @@ class Stream:
     async def arrived(self, told: Any = str) -> None:
         """Once all have arrived."""
         count = len(self.asked)
-        await until(lambda: len(self.hook.posts) >= count and not self.missing(), told, patience=2 * PATIENCE)
+        await until(lambda: len(self.hook.posts) >= count and not self.missing(), told, patience=4 * PATIENCE)
 
     def doubled(self) -> dict[str, int]:
         """Texts that arrived as two messages, with how many."""

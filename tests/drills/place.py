@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +20,8 @@ import otpsvc
 from otpsvc import keyring_file
 from otpsvc.keyring import Keyring
 from tests.drills.api import Api
+from tests.waiting import PATIENCE, until
 
-#: Seconds to become ready, and to end after SIGTERM.
-START, STOP = 30.0, 20.0
 _ROOT: Final = str(Path(otpsvc.__file__).parents[1])
 _LISTENERS: Final = 'listen = "unix:api"\nadmin_listen = "unix:admin"\nroot_url = "http://localhost:9000"\n'
 
@@ -129,14 +127,15 @@ class Service:
             )
 
     async def _ready(self) -> None:
-        until = time.monotonic() + START
         # Not the operator's health: it asks every channel, which leaves lines open.
         api, path = (self.admin, "/metrics") if self._delivers_only else (self.api, "/api/health")
-        while not await api.is_well(path):
+
+        async def is_ready() -> bool:
             assert self._process is not None
             assert self._process.poll() is None, self.log
-            assert time.monotonic() < until, self.log
-            await asyncio.sleep(0.02)
+            return await api.is_well(path)
+
+        await until(is_ready, lambda: self.log)
 
     def pids(self) -> list[int]:
         """This process and all below it."""
@@ -144,7 +143,23 @@ class Service:
 
     def command_lines(self) -> list[bytes]:
         """Of all of them."""
-        return [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in self.pids()]
+        lines = []
+        for pid in self.pids():
+            # Not of a child that ended meanwhile.
+            with contextlib.suppress(OSError):
+                lines.append(Path(f"/proc/{pid}/cmdline").read_bytes())
+        return lines
+
+    def worked(self) -> dict[int, float]:
+        """Seconds of processor time of each of them, but of the store: no other load adds to it."""
+        found = {}
+        for pid in self.pids():
+            # Not of a child that ended meanwhile.
+            with contextlib.suppress(OSError):
+                if not Path(f"/proc/{pid}/comm").read_text().startswith(("valkey", "redis")):
+                    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+                    found[pid] = sum(int(one.read_text().split()[0]) for one in threads) / 1e9
+        return found
 
     def pause(self) -> None:
         """SIGSTOP."""
@@ -165,7 +180,7 @@ class Service:
         self._process.terminate()
         await asyncio.sleep(0.1)
         self._process.terminate()
-        await asyncio.to_thread(self._process.wait, STOP)
+        await asyncio.to_thread(self._process.wait, PATIENCE)
 
     async def end(self) -> None:
         """Kill what still lives of it, its children too."""

@@ -38,16 +38,7 @@ class Left:
 
     def keep(self) -> None:
         """All that is in the store now, name and value."""
-        for key in self.store.ask("KEYS", "*"):
-            self.kept.append(key)
-            kind = self.store.ask("TYPE", key)
-            reads: dict[bytes, tuple[Any, ...]] = {
-                b"string": ("GET", key),
-                b"hash": ("HGETALL", key),
-                b"zset": ("ZRANGE", key, 0, -1),
-            }
-            got = self.store.ask(*reads[kind])
-            self.kept += [got] if isinstance(got, bytes) else _flat(got)
+        self.kept += self.store.kept()
 
     def told(self) -> Iterator[Any]:
         """Every record that an answer held."""
@@ -58,15 +49,9 @@ class Left:
 
     def records(self) -> Iterator[Any]:
         for key in self.store.ask("KEYS", "otp:*"):
-            raw = self.store.ask("GET", key)
+            raw = self.store.ask("GET", key) or b""
             if raw[:1] == b"\x01":
                 try:
                     yield unpack(raw)
                 except Exception:
                     continue
-
-
-def _flat(got: Any) -> list[bytes]:
-    if isinstance(got, dict):
-        return [part for pair in got.items() for part in pair]
-    return list(got)

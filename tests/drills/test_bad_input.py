@@ -10,10 +10,11 @@ import pytest
 
 from otpsvc.credential import hash_chosen
 from tests.drills.conftest import Store
-from tests.drills.ends import Hook, eventually
+from tests.drills.ends import Hook
 from tests.drills.place import Place, Service, smtp, tenant, webhook
 from tests.far_ends.smtp_server import SmtpServer
 from tests.far_ends.valkey import free_port
+from tests.waiting import until
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -102,7 +103,7 @@ class Rig(NamedTuple):
     hook: Hook
 
     def kept(self) -> Mapping[bytes, Any]:
-        """Everything in the store but the clocks, which go on by themselves."""
+        """Everything in the store but the clocks, which go on by themselves; none of it ends by itself."""
         keys = [key for key in self.store.ask("KEYS", "*") if not key.startswith(b"clock:")]
         return {key: self.store.ask("DUMP", key) for key in keys}
 
@@ -122,8 +123,10 @@ async def rig(store: Store) -> AsyncIterator[Rig]:
                 "user-123", to="anna@home.example", otp="135790", client_ip="192.0.2.1"
             )
             assert made.status == 200
-            await eventually(lambda: mailer.mails)
+            await until(lambda: mailer.mails)
             await service.api.settled("user-123")
+            for key in store.ask("KEYS", "*"):
+                store.ask("PERSIST", key)
             yield Rig(service, store, mailer, hook)
 
 
@@ -178,16 +181,20 @@ async def test_who_is_not_known_gets_one_401(rig: Rig) -> None:
 
 
 async def test_a_stranger_learns_no_tenant_from_the_time() -> None:
-    """Where any secret is slow, every wrong one takes that long, and an unknown name too."""
+    """Where any secret is slow, every wrong one takes that long, and an unknown name too.
+
+    It is the time of the processor, as the clock's depends on what else the machine does.
+    """
     config = (tenant("slow", secret=[], secret_hash=hash_chosen("slow-secret")), tenant("fast"))
     async with Place(*config, smtp("mail", 9)) as place:
-        api = (await place.serve()).api
+        service = await place.serve()
         seconds: dict[str, list[float]] = {"slow": [], "fast": [], "mallory": []}
         for _ in range(7):
             for name, taken in seconds.items():
-                answer = await api.ask("GET", "/api/otp/user-123", tenant=name, secret="wrong-secret")
+                before = sum(service.worked().values())
+                answer = await service.api.ask("GET", "/api/otp/user-123", tenant=name, secret="wrong-secret")
                 assert (answer.status, answer.code) == (401, "unauthorized")
-                taken.append(answer.seconds)
-    # The least of each: what else the machine does only adds.
+                taken.append(sum(service.worked().values()) - before)
+    # The least of each: what the process does beside it only adds.
     least = [min(taken) for taken in seconds.values()]
-    assert max(least) < 2 * min(least)
+    assert max(least) < 2 * min(least), seconds

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.drills.api import Api
@@ -11,6 +9,7 @@ from tests.drills.conftest import Enter, NewPlace, Store
 from tests.drills.ends import Hook
 from tests.drills.place import tenant, webhook
 from tests.far_ends.valkey import Persistence
+from tests.waiting import until
 
 CODE = "135790"
 
@@ -48,9 +47,11 @@ async def test_no_used_code_is_valid_again_and_no_attempt_forgotten(
         store.ask("SAVE")
     await _after_the_snapshot(api)
     store.restart()
-    until = time.monotonic() + 30
-    while (await api.read("still-open")).status == 503:
-        assert time.monotonic() < until
+
+    async def is_back() -> bool:
+        return (await api.read("still-open")).status != 503
+
+    await until(is_back)
 
     used = await api.check("used-code", CODE)
     assert (used.status, used.code) in ((400, "closed"), (400, "not_found"))

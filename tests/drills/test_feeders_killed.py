@@ -18,19 +18,12 @@ from tests.drills.place import Place, Service, tenant, webhook
 from tests.far_ends.mosquitto import MosquittoServer
 from tests.far_ends.rabbitmq import RabbitServer
 from tests.feeders.mqtt_rig import Peer, peer
-from tests.flows.feeders_rig import (
-    PATIENCE,
-    Amqp,
-    connected,
-    mqtt_feeder,
-    rabbit_feeder,
-    serve_feeders,
-    until,
-)
+from tests.flows.feeders_rig import Amqp, connected, mqtt_feeder, rabbit_feeder, serve_feeders
+from tests.waiting import PATIENCE, until
 
 pytest_plugins = ["tests.drills.feeders_far"]
-#: Seconds: brokers start again, and what is waited for says itself when it does not come.
-pytestmark = pytest.mark.timeout(300)
+#: A broker that starts slowly is tried again every 30 s: longer than a test usually may take.
+pytestmark = pytest.mark.timeout(600)
 
 SHOP = tenant("shop", scopes=["otp", "sms"])
 
@@ -71,7 +64,7 @@ async def rig(far_rabbit: RabbitServer, far_mosquitto: MosquittoServer) -> Async
         place = await stack.enter_async_context(
             Place(
                 SHOP,
-                webhook("hook", hook.url, address="phone"),
+                webhook("hook", hook.url, address="phone", timeout=60.0),
                 rabbit_feeder("rabbit", far_rabbit, queue="stream", queue_type="quorum", at_once=100),
                 mqtt_feeder("mqtt", far_mosquitto, gateway="stream", at_once=100),
                 store=store.url,
@@ -164,7 +157,7 @@ async def test_a_whole_service_stopped_and_killed_in_mid_stream(
     hook: Hook = await enter(Hook())
     amqp: Amqp = await enter(Amqp(far_rabbit.url))
     feeder = rabbit_feeder("rabbit", far_rabbit, queue="whole", queue_type="quorum")
-    place = await new_place(SHOP, webhook("hook", hook.url, address="phone"), feeder)
+    place = await new_place(SHOP, webhook("hook", hook.url, address="phone", timeout=60.0), feeder)
     stream, service = Stream(hook), await place.serve()
     await connected(service, "rabbit")
     for how in (signal.SIGTERM, signal.SIGKILL):

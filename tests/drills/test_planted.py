@@ -11,12 +11,13 @@ import pytest
 
 from tests.drills.brute import Kept, Target, falls, swept
 from tests.drills.conftest import Store
-from tests.drills.ends import SIGNING, AimedProxy, Hook, eventually
+from tests.drills.ends import SIGNING, AimedProxy, Hook
 from tests.drills.place import Place, smtp, table, tenant, webhook
 from tests.drills.planted import Planted
 from tests.drills.planted_flows import Flows, install
 from tests.drills.planted_left import Left
 from tests.far_ends.smtp_server import SmtpServer
+from tests.waiting import until
 
 #: Of every text that is sent.
 MARKER: Final = "ZebraMarker"
@@ -52,7 +53,7 @@ async def _flow(left: Left, mailer: SmtpServer, receiver: Hook) -> None:
     await services[0].api.put("six-digits", tenant="plain", provider="hook", otp="482913")
     for service in services:
         await flows.store_errors(service.api, left.store)
-    await eventually(lambda: receiver.posts)
+    await until(lambda: receiver.posts)
     await left.collect()
     # What is said while it ends counts too.
     mailer.misdeed = "slow"

@@ -9,8 +9,9 @@ import pytest
 from otpsvc.letter import derived, destination, shape
 from otpsvc.token import Subject
 from tests.drills.conftest import Store
-from tests.drills.ends import Hook, eventually
+from tests.drills.ends import Hook
 from tests.drills.place import Place, Service, tenant, webhook
+from tests.waiting import until
 
 A, B = "a@home.example", "b@home.example"
 Deliver = Callable[[], Awaitable[None]]
@@ -63,7 +64,7 @@ async def test_a_put_to_another_address_kills_code_and_message_of_the_first(
     codes = {"supplied": ("135790", "246801"), "same": ("135790", "135790")}.get(kind)
     first = (await api.put(id, to=A, **({"otp": codes[0]} if codes else {}))).record
     assert first["message"]["state"] == "queued"
-    assert (await api.check(id, "999999")).record["attempts"] == 1
+    assert (await api.check(id, "wrong1")).record["attempts"] == 1
     second = (await api.put(id, to=B, **({"otp": codes[1]} if codes else {}))).record
     assert second["gen"] != first["gen"]
     assert (second["generate"], second["to"]) == (2, B)
@@ -77,7 +78,7 @@ async def test_a_put_to_another_address_kills_code_and_message_of_the_first(
         assert (wrong.status, wrong.code, wrong.record["attempts"]) == (400, "wrong_code", 2)
 
     await deliver()
-    await eventually(lambda: hook.posts)
+    await until(lambda: hook.posts)
     assert (await api.settled(id))["message"]["state"] == "sent"
     assert [(post.json["data"]["to"], post.json["data"]["code"]) for post in hook.posts] == [(B, code_b)]
     if code_a != code_b:
@@ -99,7 +100,7 @@ async def test_back_to_the_first_address_is_a_third_generation(
         assert (await api.check("there-and-back", old)).code == "wrong_code"
 
     await deliver()
-    await eventually(lambda: hook.posts)
+    await until(lambda: hook.posts)
     assert (await api.settled("there-and-back"))["message"]["state"] == "sent"
     assert [(post.json["data"]["to"], post.json["data"]["code"]) for post in hook.posts] == [(A, new)]
     assert (await api.check("there-and-back", new)).status == 200
@@ -120,6 +121,6 @@ async def test_what_was_closed_while_it_waited_is_not_sent(
     await api.put("last-in-line")
 
     await deliver()
-    await eventually(lambda: hook.posts)
+    await until(lambda: hook.posts)
     await api.settled("last-in-line")
     assert [post.json["data"]["to"] for post in hook.posts] == ["last-in-line@home.example"]

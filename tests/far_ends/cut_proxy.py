@@ -20,6 +20,8 @@ from typing import Literal, Self
 
 import hiredis
 
+from tests.far_ends.valkey import free_port
+
 Misdeed = Literal[
     "", "loses_reply", "cuts_reply", "cuts_line", "hangs", "trickles", "garbles", "doubles_reply", "refuses"
 ]
@@ -33,7 +35,8 @@ class CutProxy:
         self._unix = unix
         self._folder = Path(tempfile.mkdtemp(prefix="otpsvc-test-"))
         self._server: asyncio.Server | None = None
-        self._port = 0
+        # Found free again after `refuses`.
+        self._port = 0 if unix else free_port()
         self._misdeed: Misdeed = ""
         self._times: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -86,7 +89,6 @@ class CutProxy:
             self._server = await asyncio.start_unix_server(self._accept, path)
         else:
             self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
-            self._port = self._server.sockets[0].getsockname()[1]
 
     def _due(self, *misdeeds: Misdeed) -> bool:
         """True when one of them is to be done now; counts it."""
@@ -101,15 +103,13 @@ class CutProxy:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Also of one that was cut before it began.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
             if not self._due("refuses"):
                 await self._relay(reader, writer)
-        except (OSError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.transport.abort()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         store_reader, store_writer = await asyncio.open_unix_connection(self._target)

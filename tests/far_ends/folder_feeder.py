@@ -120,7 +120,9 @@ class Folder:
         return path.read_text() if path.exists() and not (self.path / f"{name}.json").exists() else ""
 
     def say(self, misdeed: str, words: str = "") -> None:
-        (self.path / misdeed).write_bytes(words.encode())
+        """Whole or not at all."""
+        (self.path / f"{misdeed}.part").write_bytes(words.encode())
+        (self.path / f"{misdeed}.part").rename(self.path / misdeed)
 
     def behave(self) -> None:
         for misdeed in ("refuse", "crash", "broken"):

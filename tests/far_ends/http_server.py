@@ -11,6 +11,8 @@ from typing import Any, Literal, Self, cast
 from aiohttp import web
 from multidict import CIMultiDictProxy
 
+from tests.far_ends.valkey import free_port
+
 Misdeed = Literal[
     "",
     "answers_400",
@@ -51,7 +53,8 @@ class HttpServer:
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.host = "127.0.0.1"
-        self.port = 0
+        #: Its own for as long as it lives, also while nobody listens there.
+        self.port = free_port()
         self.misdeed: Misdeed = ""
         self.posts: list[Post] = []
         #: What `odd_answer` answers.
@@ -81,7 +84,6 @@ class HttpServer:
 
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(protocol, self.host, self.port, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:

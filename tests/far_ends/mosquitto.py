@@ -6,20 +6,9 @@ import base64
 import hashlib
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-from contextlib import suppress
-from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
-import trustme
-
-from otpsvc.stores.program import LAUNCHER
-from tests.far_ends.valkey import free_port
+from tests.far_ends.broker_process import BrokerProcess, listens
 
 PASSWORD: Final = "owl-91c2"
 #: Who may do what: `otpsvc` all, `reader` reads all and publishes nothing but presence.
@@ -30,13 +19,10 @@ user reader
 topic read #
 topic write smsgwpresence/#
 """
-_START_LIMIT = 60.0
 
 
-class MosquittoServer:
-    """`settings`: further lines of its config file. `tls_port` shows a certificate of `authority`.
-    What it took is kept over `stop` and `start`, not over `kill`.
-    """
+class MosquittoServer(BrokerProcess):
+    """`settings`: further lines of its config file. What it took is kept over `stop`, not over `kill`."""
 
     def __init__(
         self, *settings: str, login: bool = True, names: tuple[str, ...] = ("localhost", "127.0.0.1")
@@ -45,11 +31,7 @@ class MosquittoServer:
 
         `names`: of the certificate.
         """
-        self.folder = Path(tempfile.mkdtemp(prefix="otpsvc-test-"))
-        self.port, self.tls_port = free_port(), free_port()
-        self.authority = trustme.CA()
-        self.ca_file = self.folder / "ca.pem"
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__()
         self._write_files(settings, login=login, names=names)
 
     @property
@@ -84,65 +66,12 @@ class MosquittoServer:
         ]
         (self.folder / "config").write_text("\n".join(lines) + "\n")
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def start(self) -> None:
-        """Until it takes connections."""
+    def _command(self) -> list[str]:
         program = shutil.which("mosquitto", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
-        line = [program or "mosquitto", "-c", str(self.folder / "config")]
-        if sys.platform == "linux":
-            line = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), *line]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(line, stdout=log, stderr=log, cwd=self.folder)
-        until = time.monotonic() + _START_LIMIT
-        while not (_listens(self.port) and _listens(self.tls_port)):
-            log_text = (self.folder / "log").read_text(errors="replace")
-            assert self._process.poll() is None, log_text
-            assert time.monotonic() < until, log_text
-            time.sleep(0.005)
+        return [program or "mosquitto", "-c", str(self.folder / "config")]
 
-    def stop(self) -> None:
-        """In peace: it writes down what it keeps."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """kill -9."""
-        self._end(signal.SIGKILL)
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
-    def pause(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
-    def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with suppress(ProcessLookupError):
-            process.send_signal(signal.SIGCONT)
-            process.send_signal(how)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    def _answers(self) -> bool:
+        return listens(self.port) and listens(self.tls_port)
 
 
 _LOGIN: Final = ("allow_anonymous false", "password_file users", "acl_file acl")
@@ -153,9 +82,3 @@ def hashed(password: str = PASSWORD) -> str:
     salt, rounds = os.urandom(12), 101
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, rounds)
     return f"$7${rounds}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
-
-
-def _listens(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
-        return True
-    return False

@@ -6,19 +6,14 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Final, Self
 
-import trustme
-
-from otpsvc.stores.program import LAUNCHER
+from tests.far_ends.broker_process import BrokerProcess, listens
 from tests.far_ends.rabbitmq_files import PASSWORD, definitions, settings, surroundings
 from tests.far_ends.rabbitmq_wire import Wire
 from tests.far_ends.valkey import free_port
@@ -27,23 +22,18 @@ __all__ = ["PASSWORD", "RabbitServer", "Wire"]
 
 #: Debian's program in /usr/sbin changes the user; the one behind it runs as whoever started it.
 _BEHIND: Final = Path("/usr/lib/rabbitmq/bin")
-_START_LIMIT = 90.0
 
 
-class RabbitServer:
+class RabbitServer(BrokerProcess):
     """Users: `otpsvc` may do everything, `mallory` nothing, `reader` may only read what is there.
 
     `tls_port` shows a certificate of `authority` for localhost, not for 127.0.0.1.
     """
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="otpsvc-test-"))
-        self.port, self.tls_port = free_port(), free_port()
+        super().__init__()
         self._dist_port, self._epmd_port = free_port(), free_port()
-        self.authority = trustme.CA()
-        self.ca_file = self.folder / "ca.pem"
         self._node = f"otpsvc{self.port}@localhost"
-        self._process: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
         self._write_files()
 
@@ -59,91 +49,28 @@ class RabbitServer:
         return f"amqps://otpsvc:{PASSWORD}@localhost:{self.tls_port}/"
 
     def __enter__(self) -> Self:
-        self._epmd = self._spawn("epmd", "-address", "127.0.0.1", "-port", str(self._epmd_port))
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        epmd = shutil.which("epmd") or "epmd"
+        self._epmd = self._spawn([epmd, "-address", "127.0.0.1", "-port", str(self._epmd_port)])
+        return super().__enter__()
 
     def __exit__(self, *_: object) -> None:
         self.kill()
         if self._epmd is not None:
             self._epmd.kill()
             self._epmd.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        super().__exit__()
 
-    # Its life
+    def _command(self) -> list[str]:
+        return [_program("rabbitmq-server")]
 
-    def start(self) -> None:
-        """Until it takes connections."""
-        self._process = self._spawn(_program("rabbitmq-server"))
-        until = time.monotonic() + _START_LIMIT
-        while not self._greets():
-            assert self._process.poll() is None, self._log()
-            assert time.monotonic() < until, self._log()
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """In peace: it says goodbye to its clients and keeps what is durable."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """kill -9."""
-        self._end(signal.SIGKILL)
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
-    def pause(self) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGCONT)
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is None:
-            return
-        with suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGCONT)
-            self._process.send_signal(how)
-        try:
-            self._process.wait(60)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
-
-    def _spawn(self, *command: str) -> subprocess.Popen[bytes]:
-        program = shutil.which(command[0]) or command[0]
-        line = [program, *command[1:]]
-        if sys.platform == "linux":
-            line = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), *line]
-        with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(
-                line,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._surroundings,
-                cwd=self.folder,
-            )
-
-    def _greets(self) -> bool:
+    def _answers(self) -> bool:
         """It answers a wrong protocol header with its own (AMQP 0-9-1, 4.2.2), once it is up."""
         try:
             with closing(socket.create_connection(("127.0.0.1", self.port), 5)) as line:
                 line.sendall(b"AMQP\0\0\0\0")
-                return line.recv(4) == b"AMQP"
+                return line.recv(4) == b"AMQP" and listens(self.tls_port)
         except OSError:
             return False
-
-    def _log(self) -> str:
-        return (self.folder / "log").read_text(errors="replace")[-4000:]
 
     # What is asked of it past everything that is tested
 
@@ -151,7 +78,7 @@ class RabbitServer:
         """`rabbitmqctl`; takes a second or two."""
         line = [_program("rabbitmqctl"), "--quiet", *command]
         done = subprocess.run(
-            line, env=self._surroundings, capture_output=True, text=True, check=False, timeout=90
+            line, env=self._environ(), capture_output=True, text=True, check=False, timeout=180
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -166,11 +93,11 @@ class RabbitServer:
         done = subprocess.run(
             line,
             input=f"{expression}.\n",
-            env=self._surroundings,
+            env=self._environ(),
             capture_output=True,
             text=True,
             check=False,
-            timeout=90,
+            timeout=180,
         )
         assert done.stdout.startswith("{ok, "), done.stdout + done.stderr
         return done.stdout.strip()[len("{ok, ") : -1]
@@ -179,7 +106,7 @@ class RabbitServer:
         """From now on it reads nothing from connections that publish; their messages stay unconfirmed."""
         limit = 1 << 60 if on else 1 << 20
         self.evaluate(f"rabbit_disk_monitor:set_disk_free_limit({limit})")
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while (self.evaluate("rabbit_alarm:get_local_alarms()") != "[]") is not on:
             assert time.monotonic() < until
             time.sleep(0.05)
@@ -232,8 +159,7 @@ class RabbitServer:
 
     # Its files
 
-    @property
-    def _surroundings(self) -> dict[str, str]:
+    def _environ(self) -> dict[str, str]:
         return surroundings(
             self.folder, self._node, port=self.port, dist_port=self._dist_port, epmd_port=self._epmd_port
         )

@@ -6,6 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import Self
 
+from tests.far_ends.valkey import free_port
+
 
 class Wire:
     """A line to the broker that can be cut, and that can go dead without anybody being told.
@@ -14,7 +16,8 @@ class Wire:
     """
 
     def __init__(self, target: int) -> None:
-        self.port = 0
+        #: Its own for as long as it lives, also while nobody listens there.
+        self.port = free_port()
         self.accepted = 0
         self._target = target
         self._passes = asyncio.Event()
@@ -23,8 +26,7 @@ class Wire:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         return self
 
     async def __aexit__(self, *_: object) -> None:

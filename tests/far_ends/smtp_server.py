@@ -64,6 +64,8 @@ class SmtpServer:
         self.host = "127.0.0.1"
         self.port = 0
         self.misdeed: Misdeed = ""
+        #: The next mail ends the misdeed.
+        self.once = False
         self.mails: list[Mail] = []
         #: How often somebody connected, and how often logged in.
         self.connects = 0
@@ -180,7 +182,10 @@ class SmtpServer:
         assert isinstance(server, _Polite)
         server.used = True
         self.mails.append(Mail(envelope.mail_from or "", list(envelope.rcpt_tos), envelope.content))
-        match self.misdeed:
+        misdeed = self.misdeed
+        if self.once:
+            self.misdeed = ""
+        match misdeed:
             case "hangs_after_data":
                 await self._wait()
             case "drops_after_data":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -32,8 +34,11 @@ _KEEPS: Final[dict[Persistence, str]] = {
 }
 
 
-#: Not the one that tests may seed: two workers would draw the same.
-_CHANCE: Final = random.SystemRandom()
+#: Which of the processes that run the tests this is, and how many there are.
+_WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS: Final = max(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), _WORKER + 1)
+#: Seconds to start: a machine under load takes its time.
+_START_LIMIT: Final = 60.0
 
 
 def programs() -> dict[str, Path]:
@@ -44,12 +49,25 @@ def programs() -> dict[str, Path]:
     return found
 
 
+def _own_ports() -> Iterator[int]:
+    """Those of this process, in an order of its own: nobody else is given the port of a server that
+    is down for a while, and neither is a later server of this process.
+    """
+    ports = list(range(20_000 + _WORKER, 32_000, _WORKERS))
+    # Not the chance that tests may seed.
+    random.SystemRandom().shuffle(ports)
+    return itertools.cycle(ports)
+
+
+_PORTS: Final = _own_ports()
+
+
 def free_port() -> int:
     """One that no outgoing connection is ever given (they start at 32768): a server that is started
     anew must find it free, and whoever connects again and again meanwhile must not meet himself.
     """
     while True:
-        port = _CHANCE.randrange(20_000, 32_000)
+        port = next(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
@@ -102,7 +120,7 @@ class ValkeyServer:
             server = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), *server]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(server, stdout=log, stderr=log, start_new_session=True)
-        until = time.monotonic() + 30
+        until = time.monotonic() + _START_LIMIT
         while not self._up():
             log_text = (self.folder / "log").read_text(errors="replace")
             assert self._process.poll() is None, log_text

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import parse_qs, quote, urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -26,6 +26,8 @@ from websockets.asyncio.server import Server, ServerConnection, serve, unix_serv
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import PONG, Frame
 from websockets.http11 import Request, Response
+
+from tests.waiting import PATIENCE
 
 Dialect = Literal["2020", "php", "java"]
 Misdeed = Literal[
@@ -53,6 +55,7 @@ LOGIN = "Basic " + base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
 
 _silent = logging.getLogger("otpsvc-test-ws-broker")
 _silent.setLevel(logging.CRITICAL + 1)
+_OPTIONS: Final = {"compression": None, "ping_interval": None, "open_timeout": PATIENCE, "logger": _silent}
 
 
 @dataclass
@@ -116,15 +119,12 @@ class WsBroker:
         return f"{self.url}/ws?{name}={quote(place, safe='')}&keep=a%20b"
 
     async def __aenter__(self) -> Self:
-        options: dict[str, Any] = {
+        options: dict[str, Any] = _OPTIONS | {
             "process_request": self._admit,
-            "compression": None,
-            "ping_interval": None,
             "close_timeout": 1,
             "max_size": None,
             # Who is told his own frames must not wait for himself.
             "max_queue": None if self.dialect == "java" else 16,
-            "logger": _silent,
         }
         self._servers = [await serve(self._serve, "127.0.0.1", 0, ssl=self._tls, **options)]
         self.port = next(iter(self._servers[0].sockets)).getsockname()[1]
@@ -155,8 +155,8 @@ class WsBroker:
 
     @contextlib.asynccontextmanager
     async def publisher(self, place: str) -> AsyncIterator[ClientConnection]:
-        """A client of the broker that publishes."""
-        options: dict[str, Any] = {"compression": None, "proxy": None, "max_queue": None, "logger": _silent}
+        """A client of the broker that publishes; its goodbye waits until all was read."""
+        options: dict[str, Any] = _OPTIONS | {"close_timeout": PATIENCE, "proxy": None, "max_queue": None}
         headers = {"Authorization": LOGIN}
         async with connect(self.at(place), additional_headers=headers, **options) as line:
             if self.dialect == "2020":

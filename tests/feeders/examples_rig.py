@@ -6,7 +6,8 @@ import asyncio
 import re
 import sys
 
-from tests.flows.serving_rig import PATIENCE, ROOT
+from tests.flows.serving_rig import ROOT
+from tests.waiting import PATIENCE
 
 EXAMPLES = ROOT / "docs" / "examples"
 NUMBER = "+6281234567890"

@@ -9,16 +9,6 @@ from fnmatch import fnmatchcase
 
 from otpsvc.feeder import Frame, Lent, Note, Taken, Text
 
-#: Generous: a machine under load is no fault of a feeder.
-PATIENCE = 30.0
-
-
-async def until(met: Callable[[], object], *, within: float = PATIENCE) -> None:
-    """Wait for a condition. Raises: TimeoutError."""
-    async with asyncio.timeout(within):
-        while not met():
-            await asyncio.sleep(0.005)
-
 
 class FakeIntake:
     """`script`: outcomes of the next takes, in order; then `outcome` (a value or a function of the frame).

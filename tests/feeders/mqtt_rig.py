@@ -18,7 +18,8 @@ from otpsvc.feeder import Note, Taken, Text
 from otpsvc.feeders.mqtt import MqttFeeder
 from otpsvc.feeders.mqtt_config import MqttConfig
 from tests.far_ends.mosquitto import PASSWORD, MosquittoServer
-from tests.feeders.lent import PATIENCE, FakeLent, until
+from tests.feeders.lent import FakeLent
+from tests.waiting import PATIENCE, until
 
 TOPIC = "smsoutnew/gate"
 
@@ -53,9 +54,11 @@ def accepted(body: bytes, number: int = 0) -> Taken:
 class Feeding:
     """A feeder whose sessions are begun again, as `feeding.py` does it, without the long waits."""
 
-    def __init__(self, settings: MqttConfig, far: FakeLent | None = None, *, name: str = "gate") -> None:
+    def __init__(self, settings: MqttConfig, far: FakeLent | None = None, *, pause: float = 0.02) -> None:
+        """`pause`: seconds between two sessions."""
         self.far = far or FakeLent()
-        self.feeder = MqttFeeder(name, settings, self.far.lent)
+        self.feeder = MqttFeeder("gate", settings, self.far.lent)
+        self._pause = pause
         #: How sessions ended.
         self.ends: list[BaseException] = []
         self._task: asyncio.Task[None] | None = None
@@ -81,7 +84,7 @@ class Feeding:
             except Exception as error:
                 self.ends.append(error)
                 return
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(self._pause)
 
     async def stop(self, *, drain: bool = True) -> None:
         task, self._task = self._task, None
@@ -100,9 +103,9 @@ class Feeding:
 
 @asynccontextmanager
 async def feeding(
-    broker: MosquittoServer, far: FakeLent | None = None, **table: Any
+    broker: MosquittoServer, far: FakeLent | None = None, *, pause: float = 0.02, **table: Any
 ) -> AsyncIterator[Feeding]:
-    made = Feeding(config(broker, **table), far)
+    made = Feeding(config(broker, **table), far, pause=pause)
     await made.start()
     try:
         yield made

@@ -19,7 +19,8 @@ from otpsvc.feeder import Taken
 from otpsvc.feeders.rabbitmq import RabbitFeeder
 from otpsvc.feeders.rabbitmq_config import RabbitConfig
 from tests.far_ends.rabbitmq import RabbitServer
-from tests.feeders.lent import PATIENCE, FakeLent, until
+from tests.feeders.lent import FakeLent
+from tests.waiting import PATIENCE, until
 
 _numbers = itertools.count()
 REFUSED = Taken(refusals={0: "bad_request"})
@@ -44,6 +45,8 @@ class Rig:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
+        # What earlier tests left is told of now, and not at the end of this one.
+        gc.collect()
         self._others = asyncio.all_tasks()
         loop.set_exception_handler(lambda _, context: self._complaints.append(str(context)))
         return self
@@ -52,9 +55,7 @@ class Rig:
         await self.stop()
         await self.forget(self.queue, f"{self.queue}.dead")
         await self._hang_up()
-        with contextlib.suppress(TimeoutError):
-            await until(lambda: not self.left())
-        assert not self.left(), self.left()
+        await until(lambda: not self.left(), self.left)
         gc.collect()
         await asyncio.sleep(0)
         asyncio.get_running_loop().set_exception_handler(None)
@@ -68,7 +69,13 @@ class Rig:
 
     def make(self, **settings: Any) -> RabbitFeeder:
         given = {"type": "rabbitmq", "tenant": "shop", "url": self.server.url, "queue": self.queue}
-        return RabbitFeeder("line", RabbitConfig(**(given | settings)), self.fake.lent)
+        made = RabbitFeeder("line", RabbitConfig(**(given | settings)), self.fake.lent)
+        made.connect_limit = PATIENCE
+        return made
+
+    async def alone(self) -> None:
+        """Until the broker has no lines of earlier tests any more: for those who count them."""
+        await until(lambda: self.server.connections() == 0)
 
     async def start(self, **settings: Any) -> RabbitFeeder:
         """A feeder that consumes."""
@@ -154,12 +161,13 @@ class Rig:
     async def next(self, queue: str) -> DeliveredMessage:
         """The next message of a queue, once there is one."""
         channel = await self.channel()
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                found = await channel.basic_get(queue, no_ack=True)
-                if isinstance(found.delivery, Basic.GetOk):
-                    return found
-                await asyncio.sleep(0.01)
+
+        async def found() -> DeliveredMessage | None:
+            got = await channel.basic_get(queue, no_ack=True)
+            return got if isinstance(got.delivery, Basic.GetOk) else None
+
+        message: DeliveredMessage = await until(found, lambda: f"nothing in {queue}")
+        return message
 
     async def ready(self, queue: str = "") -> int:
         channel = await self.channel()

@@ -28,7 +28,8 @@ from tests.far_ends.rabbitmq import RabbitServer
 from tests.far_ends.ws_broker import PASSWORD as WS_PASSWORD
 from tests.far_ends.ws_broker import USERNAME, WsBroker
 from tests.feeders.examples_rig import CONFIG, EXAMPLES, NUMBER, RABBIT_USERS, Publisher, acl, blocks
-from tests.flows.serving_rig import HASH, PATIENCE, SECRET, Served, until
+from tests.flows.serving_rig import HASH, SECRET, Served
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture(scope="module")
@@ -179,11 +180,16 @@ async def test_a_sealed_text_from_a_channel_to_a_feeder(served: Served) -> None:
 
 async def test_with_the_manuals_rights_all_are_connected(served: Served) -> None:
     states: dict[str, Any] = {}
-    for line in (await asyncio.to_thread(served.command, "feeders", "--json")).splitlines():
-        state = json.loads(line)
-        states[state["name"]] = state["state"], state["reason"]
 
-    assert states == dict.fromkeys(("box1", "eldest", "mqtt", "php", "rabbit"), ("connected", ""))
+    async def connected() -> bool:
+        # What a node tells of itself holds for seconds: a slow machine may have to look again.
+        states.clear()
+        for line in (await asyncio.to_thread(served.command, "feeders", "--json")).splitlines():
+            state = json.loads(line)
+            states[state["name"]] = state["state"], state["reason"]
+        return states == dict.fromkeys(("box1", "eldest", "mqtt", "php", "rabbit"), ("connected", ""))
+
+    await until(connected, lambda: states)
 
 
 def test_the_manuals_acl_lets_the_feeder_publish_what_it_has_to() -> None:

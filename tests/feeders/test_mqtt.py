@@ -7,18 +7,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.far_ends.mosquitto import MosquittoServer
-from tests.feeders.lent import FakeLent, until
+from tests.feeders.lent import FakeLent
 from tests.feeders.mqtt_rig import Feeding, config, feeding, peer, round_trip
+from tests.waiting import until
 
 #: Messages that Mosquitto hands over unacknowledged to a client of 3.1.1.
 WINDOW = 20
-
-
-@pytest.fixture(scope="module")
-def broker(need: Callable[[str], str]) -> Iterator[MosquittoServer]:
-    need("mosquitto")
-    with MosquittoServer() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

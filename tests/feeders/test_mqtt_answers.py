@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from otpsvc.feeder import Taken
 from tests.far_ends.mosquitto import MosquittoServer
-from tests.feeders.lent import FakeLent, until
+from tests.feeders.lent import FakeLent
 from tests.feeders.mqtt_rig import TOPIC, Feeding, config, feeding, peer
+from tests.waiting import until
 
 ANSWER = b'{"command":"echo","response_code":"0000"}'
-
-
-@pytest.fixture(scope="module")
-def broker(need: Callable[[str], str]) -> Iterator[MosquittoServer]:
-    need("mosquitto")
-    with MosquittoServer() as running:
-        yield running
 
 
 async def test_a_response_topic_with_correlation_data(broker: MosquittoServer) -> None:
@@ -173,8 +166,7 @@ async def test_the_brokers_window_is_kept(broker: MosquittoServer) -> None:
             assert len(line._window) == line._window.size == 20
         finally:
             broker.resume()
-        async with asyncio.timeout(30):
-            assert [await (await one) for one in sending] == [0] * 300
+        assert [await (await one) for one in sending] == [0] * 300
         await until(lambda: len(shop.messages) == 300)
 
         assert shop.bodies("many/x") == [b"%d" % number for number in range(300)]

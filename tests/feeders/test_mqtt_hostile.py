@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
@@ -14,18 +14,12 @@ from otpsvc.feeders.mqtt import MqttFeeder
 from otpsvc.feeders.mqtt_verdict import LOST
 from otpsvc.feeders.mqtt_window import Window
 from tests.far_ends.mosquitto import MosquittoServer
-from tests.feeders.lent import FakeLent, until
+from tests.feeders.lent import FakeLent
 from tests.feeders.mqtt_rig import Feeding, config, feeding, peer, refusal, round_trip
+from tests.waiting import PATIENCE, until
 
 #: (MQTT 3.1.1, 3.2)
 CONNACK: Final = b"\x20\x02\x00\x00"
-
-
-@pytest.fixture(scope="module")
-def broker(need: Callable[[str], str]) -> Iterator[MosquittoServer]:
-    need("mosquitto")
-    with MosquittoServer() as running:
-        yield running
 
 
 @contextlib.asynccontextmanager
@@ -111,7 +105,7 @@ async def test_a_turn_that_nobody_takes_any_more_is_the_next_ones(granted: bool)
     if not granted:
         window.acked(1, 0)
 
-    await asyncio.wait_for(waiting[1], 30)
+    await asyncio.wait_for(waiting[1], PATIENCE)
     assert len(window) == 0
 
 
@@ -122,9 +116,9 @@ async def test_the_end_of_a_line_ends_every_wait() -> None:
     await asyncio.sleep(0)
     window.close()
 
-    await asyncio.wait_for(waits, 30)
+    await asyncio.wait_for(waits, PATIENCE)
     assert acked.result() == LOST
-    await asyncio.wait_for(window.room(), 30)
+    await asyncio.wait_for(window.room(), PATIENCE)
 
 
 async def test_no_answer_to_a_place_that_only_looks_allowed(broker: MosquittoServer) -> None:

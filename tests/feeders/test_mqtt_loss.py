@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,9 +14,11 @@ import pytest
 
 from otpsvc.errors import BrokerGone
 from otpsvc.feeders.mqtt_verdict import LOST
+from tests.channels.insisting import sockets
 from tests.far_ends.mosquitto import PASSWORD, MosquittoServer
-from tests.feeders.lent import PATIENCE, FakeLent, until
+from tests.feeders.lent import FakeLent
 from tests.feeders.mqtt_rig import Feeding, config, feeding, peer
+from tests.waiting import PATIENCE, until
 
 #: A feeder in a process of its own that says what it takes, and never ends a take.
 VICTIM = """
@@ -44,18 +44,6 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture(scope="module")
-def broker(need: Callable[[str], str]) -> Iterator[MosquittoServer]:
-    need("mosquitto")
-    with MosquittoServer() as running:
-        yield running
-
-
-@pytest.fixture(params=["3.1.1", "5"])
-def protocol(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 async def test_killed_between_receipt_and_acknowledgement(broker: MosquittoServer, protocol: str) -> None:
     """kill -9 of the process that has the command in hand: the broker hands it over again, with DUP."""
     table = {"type": "mqtt", "tenant": "shop", "url": broker.url, "protocol": protocol}
@@ -66,13 +54,14 @@ async def test_killed_between_receipt_and_acknowledgement(broker: MosquittoServe
     )
     assert victim.stdout is not None
     try:
-        async with asyncio.timeout(60), peer(broker) as shop:
+        async with asyncio.timeout(2 * PATIENCE), peer(broker) as shop:
             assert await victim.stdout.readline() == b"up\n"
             await shop.send(b"command")
             assert await victim.stdout.readline() == b"taken False\n"
     finally:
-        os.kill(victim.pid, signal.SIGKILL)
-        await victim.wait()
+        with suppress(ProcessLookupError):
+            victim.kill()
+        await victim.communicate()
 
     async with feeding(broker, protocol=protocol, client_id=f"killed-{protocol}") as gate:
         await until(lambda: gate.far.intake.ended)
@@ -146,7 +135,7 @@ async def insistent(broker: MosquittoServer, bodies: list[bytes]) -> None:
     """Publish each until the broker has it, over its restarts."""
     rest = list(bodies)
     while rest:
-        shop = aiomqtt.Client("127.0.0.1", broker.port, username="otpsvc", password=PASSWORD, timeout=1)
+        shop = aiomqtt.Client("127.0.0.1", broker.port, username="otpsvc", password=PASSWORD, timeout=10)
         try:
             async with shop:
                 while rest:
@@ -169,8 +158,8 @@ async def test_the_broker_restarts_in_mid_stream(need: Callable[[str], str], pro
             for share in (100, 250):
                 await until(lambda share=share: len(gate.far.intake.ended) >= share)  # type: ignore[misc]
                 await asyncio.to_thread(broker.restart)
-            async with asyncio.timeout(PATIENCE):
-                await publishing
+            await until(publishing.done)
+            await publishing
             await until(lambda: {frame.body for frame in gate.far.intake.ended} >= set(bodies))
             assert gate.ends
             assert all(isinstance(end, BrokerGone) for end in gate.ends)
@@ -178,9 +167,10 @@ async def test_the_broker_restarts_in_mid_stream(need: Callable[[str], str], pro
 
 async def test_two_with_one_client_id(broker: MosquittoServer, protocol: str) -> None:
     """Each throws the other out in turn; nothing breaks, and nothing is lost."""
+    # The pause leaves a slow machine time for the one that is there.
     async with (
-        feeding(broker, client_id=f"twin-{protocol}", protocol=protocol) as one,
-        feeding(broker, client_id=f"twin-{protocol}", protocol=protocol) as two,
+        feeding(broker, pause=0.2, client_id=f"twin-{protocol}", protocol=protocol) as one,
+        feeding(broker, pause=0.2, client_id=f"twin-{protocol}", protocol=protocol) as two,
         peer(broker) as shop,
     ):
         bodies = [b"%d" % number for number in range(50)]
@@ -209,7 +199,7 @@ async def test_a_half_open_line_is_found(broker: MosquittoServer) -> None:
             await until(lambda: gate.ends)
         finally:
             broker.resume()
-        await until(lambda: gate.far.tally.ups == 2)
+        await until(lambda: gate.far.tally.ups >= 2)
 
         assert isinstance(gate.ends[0], BrokerGone)
 
@@ -264,14 +254,6 @@ async def test_what_cannot_come_again_outlives_its_line(broker: MosquittoServer)
         assert gate.far.tally.losses == []
 
 
-def sockets() -> set[str]:
-    found: set[str] = set()
-    for place in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):
-            found.add(str(place.readlink()))
-    return {one for one in found if one.startswith("socket:")}
-
-
 @pytest.mark.parametrize("tls", [False, True])
 async def test_cancelled_at_any_stage(broker: MosquittoServer, tls: bool) -> None:
     """Nothing is left behind: no task, no socket, no warning."""
@@ -291,4 +273,4 @@ async def test_cancelled_at_any_stage(broker: MosquittoServer, tls: bool) -> Non
         assert asyncio.all_tasks() <= tasks
 
     assert {(False, 0), (True, 1)} <= stages
-    assert sockets() <= before
+    await until(lambda: sockets() <= before)

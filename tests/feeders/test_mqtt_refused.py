@@ -8,7 +8,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,8 @@ from otpsvc.feeders.mqtt import MqttFeeder
 from otpsvc.feeders.mqtt_topics import is_filter, is_topic, matches
 from tests.far_ends.mosquitto import PASSWORD, MosquittoServer
 from tests.far_ends.valkey import free_port
-from tests.feeders.lent import until
 from tests.feeders.mqtt_rig import config, feeding, peer, refusal
-
-
-@pytest.fixture(scope="module")
-def broker(need: Callable[[str], str]) -> Iterator[MosquittoServer]:
-    need("mosquitto")
-    with MosquittoServer() as running:
-        yield running
-
-
-@pytest.fixture(params=["3.1.1", "5"])
-def protocol(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+from tests.waiting import until
 
 
 async def test_a_wrong_password(broker: MosquittoServer, protocol: str) -> None:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.far_ends.mosquitto import MosquittoServer
-from tests.feeders.lent import FakeLent, until
+from tests.feeders.lent import FakeLent
 from tests.feeders.mqtt_rig import feeding, peer, round_trip
+from tests.waiting import until
 
 TOPICS = [f"kept/{number}" for number in range(30)]
-
-
-@pytest.fixture(scope="module")
-def broker(need: Callable[[str], str]) -> Iterator[MosquittoServer]:
-    need("mosquitto")
-    with MosquittoServer() as running:
-        yield running
 
 
 @pytest.fixture
@@ -30,11 +24,6 @@ async def storm(broker: MosquittoServer) -> AsyncIterator[None]:
         yield
         for topic in TOPICS:
             await shop.send(b"", topic=topic, retain=True)
-
-
-@pytest.fixture(params=["3.1.1", "5"])
-def protocol(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.mark.usefixtures("storm")

@@ -9,8 +9,8 @@ from aiormq.abc import AbstractChannel
 
 from otpsvc.errors import BrokerGone
 from tests.far_ends.rabbitmq import RabbitServer, Wire
-from tests.feeders.lent import until
 from tests.feeders.rabbit_rig import Rig
+from tests.waiting import PATIENCE, until
 
 
 async def test_takes_what_is_published(rig: Rig) -> None:
@@ -167,9 +167,10 @@ async def test_an_outcome_that_is_a_bug_ends_the_session(rig: Rig) -> None:
     await rig.start()
     await rig.publish(b"1")
 
-    assert rig.session is not None
-    await asyncio.wait([rig.session], timeout=30)
-    assert isinstance(rig.session.exception(), ZeroDivisionError)
+    session = rig.session
+    assert session is not None
+    await until(session.done)
+    assert isinstance(session.exception(), ZeroDivisionError)
     await until(lambda: rig.server.count(rig.queue) == (1, 0))
 
 
@@ -187,6 +188,8 @@ async def test_drained(rig: Rig) -> None:
     await drains
     assert rig.intake.bodies == [b"1", b"2"]
     await rig.stop()
+    # The end of the line gives back what was not acknowledged: then there would be four.
+    await until(lambda: rig.server.count(rig.queue)[1] == 0)
     assert rig.server.count(rig.queue) == (2, 0)
 
 
@@ -211,7 +214,7 @@ async def test_drained_when_the_acknowledgements_are_written(rig: Rig) -> None:
     slow = _SlowChannel(acks._channel)
     acks._channel = slow  # type: ignore[assignment]
     await rig.publish(b"1")
-    await asyncio.wait_for(slow.asked.wait(), 30)
+    await asyncio.wait_for(slow.asked.wait(), PATIENCE)
     drains = asyncio.create_task(feeder.drain())
     await until(lambda: rig.server.consumers(rig.queue) == 0)
     await asyncio.wait([drains], timeout=0.05)

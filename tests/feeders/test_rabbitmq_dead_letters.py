@@ -8,8 +8,8 @@ import pytest
 
 from otpsvc.errors import BrokerGone
 from otpsvc.feeder import Taken
-from tests.feeders.lent import until
 from tests.feeders.rabbit_rig import REFUSED, Rig, headers_of
+from tests.waiting import until
 
 
 async def test_refused(rig: Rig) -> None:

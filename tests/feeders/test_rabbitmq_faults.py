@@ -13,8 +13,8 @@ from otpsvc.errors import BrokerGone
 from otpsvc.feeders.rabbitmq import RabbitFeeder
 from otpsvc.feeders.rabbitmq_queue import make_queues
 from tests.far_ends.rabbitmq import RabbitServer, Wire
-from tests.feeders.lent import PATIENCE, until
 from tests.feeders.rabbit_rig import REFUSED, Rig
+from tests.waiting import PATIENCE, until
 
 # It goes away
 
@@ -60,6 +60,7 @@ async def test_the_queue_is_deleted(rig: Rig) -> None:
 
 async def test_the_broker_closes_the_connection(rig: Rig) -> None:
     rig.intake.block()
+    await rig.alone()
     await rig.start()
     await rig.publish(b"1")
     await until(lambda: rig.intake.in_hand)
@@ -87,7 +88,11 @@ async def test_the_broker_closes_the_channel(rig: Rig) -> None:
 async def test_a_dead_line_is_found_by_its_silence(rig: Rig) -> None:
     """Nobody says that it is dead; here, as both ends are told only to wait, after six seconds or so."""
     async with Wire(rig.server.port) as wire:
-        await rig.start(url=rig.server.url_of("otpsvc", port=wire.port), heartbeat=1)
+        rig.feeder = rig.make(url=rig.server.url_of("otpsvc", port=wire.port), heartbeat=1)
+        while not rig.tally.ups:
+            # On a machine that stands still for two seconds the broker may be the first to miss one.
+            with contextlib.suppress(BrokerGone):
+                await rig.run()
         wire.freeze()
 
         error = await rig.ended()
@@ -104,19 +109,24 @@ async def test_the_broker_comes_back(rig: Rig, rabbit: RabbitServer) -> None:
     while len(rig.intake.ended) < 150:
         rig.intake.release(5)
         await asyncio.sleep(0)
+    await until(lambda: rig.intake.in_hand == 20)
     await asyncio.to_thread(rabbit.restart)
 
     assert isinstance(await rig.ended(), BrokerGone)
     rig.intake.release()
-    while rig.tally.ups < 2:
+
+    async def all_taken() -> bool:
         # Up, yet its queues may still be looking for their leader.
-        with contextlib.suppress(BrokerGone):
-            await rig.run()
-    await until(lambda: {frame.body for frame in rig.intake.ended} == set(sent))
+        if rig.session is None or rig.session.done():
+            with contextlib.suppress(BrokerGone):
+                await rig.run()
+        return {frame.body for frame in rig.intake.ended} == set(sent)
+
+    await until(all_taken)
     await rig.all_done(len(sent))
     first = {frame.body for frame in rig.intake.ended if not frame.again}
     assert len([frame for frame in rig.intake.ended if not frame.again]) == len(first)
-    assert 0 < len([frame for frame in rig.intake.ended if frame.again]) <= 40
+    assert 0 < len([frame for frame in rig.intake.ended if frame.again]) <= 40 * (rig.tally.ups - 1)
 
 
 async def test_short_of_disk(rig: Rig) -> None:

@@ -12,8 +12,8 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
 from otpsvc.feeders.rabbitmq_octets import readable_delivery, readable_header
-from tests.feeders.lent import until
 from tests.feeders.rabbit_rig import REFUSED, Rig
+from tests.waiting import until
 
 BAD_PROPERTIES = {
     "a message id in Latin-1": b"\x00\x80\x04caf\xe9",

@@ -14,8 +14,9 @@ from otpsvc.errors import BrokerRefused
 from otpsvc.feeders.wsbroker import WsBrokerFeeder
 from tests.channels import Authority
 from tests.far_ends.ws_broker import Dialect, WsBroker
-from tests.feeders.lent import FakeLent, until
+from tests.feeders.lent import FakeLent
 from tests.feeders.ws_rig import command, config, consuming, feeder, patient, session, wrapped
+from tests.waiting import until
 
 DIALECTS: list[Dialect] = ["2020", "php", "java"]
 

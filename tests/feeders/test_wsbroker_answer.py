@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 
 from otpsvc.feeder import Frame, Taken
 from tests.far_ends.ws_broker import Dialect, Misdeed, WsBroker
-from tests.feeders.lent import FakeLent, until
+from tests.feeders.lent import FakeLent
 from tests.feeders.ws_rig import CALLBACK, command, consuming, wrapped
+from tests.waiting import PATIENCE, stays, until
 
 ANSWER = {"command": "send-sms", "response_code": "0000", "data": {"status": "sent", "note": "ü"}}
 BODY = json.dumps(ANSWER).encode()
@@ -33,7 +34,7 @@ async def test_an_answer_reaches_its_topic(dialect: Dialect) -> None:
             await reader.send(json.dumps({"command": "receive-message", "channel": CALLBACK, "data": []}))
             await until(lambda: len(broker.receiving) == 2)
         await broker.receiving[0].line.send(command(1))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             said = await reader.recv()
         await until(lambda: broker.past)
 
@@ -61,12 +62,12 @@ async def test_the_delay_is_waited_for_and_a_drain_ends_it() -> None:
     async with WsBroker("php") as broker, consuming(broker, lent) as (made, _):
         await broker.publish("sms", command(1))
         await until(lambda: lent.intake.ended)
-        await asyncio.sleep(0.05)
-        before = broker.connects
+        # The feeder and who published.
+        await stays(lambda: broker.connects == 2)
         await made.drain()
 
-        assert broker.connects == before + 1
-        assert broker.past[-1].said == [BODY.decode()]
+        assert broker.connects == 3
+        await until(lambda: [BODY.decode()] in [client.said for client in broker.past])
 
 
 @pytest.mark.parametrize("place", ["sms", " SMS "])
@@ -120,9 +121,9 @@ async def test_a_rejected_answer_is_given_up() -> None:
         async with WsBroker("2020") as broker, consuming(broker, lent):
             broker.greeting = "01"
             await broker.receiving[0].line.send(wrapped(broker, command(1)))
-            await until(lambda: logs)
+            await until(lambda: logs and broker.past)
 
-            assert broker.past[-1].said == [] if broker.past else True
+            assert broker.past[-1].said == []
             assert logs[0]["reason"] == "the broker rejected the login"
 
 
@@ -133,9 +134,7 @@ async def test_only_a_few_answers_are_under_way_at_a_time() -> None:
         for number in range(12):
             await broker.receiving[0].line.send(command(number))
         await until(lambda: len(lent.intake.ended) == 12 and broker.connects == 5)
-        await asyncio.sleep(0.05)
-
-        assert broker.connects == 5
+        await stays(lambda: broker.connects == 5)
 
         broker.misdeed = ""
         await until(lambda: len(broker.kept) == 12)
@@ -159,14 +158,15 @@ async def test_an_answer_that_comes_back_is_no_command() -> None:
     assert lent.intake.bodies == [told.encode(), command(1).encode()]
 
 
-async def test_an_answer_is_read_to_its_end_before_the_line_goes() -> None:
+async def test_an_answer_is_read_to_its_end_before_the_line_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otpsvc.feeders.wsbroker_line._CLOSING", PATIENCE)
     long = json.dumps(ANSWER | {"pad": "x" * 3_000_000}).encode()
     async with WsBroker("php") as broker, consuming(broker, answering(answer=long)) as (made, _):
         await broker.publish("sms", command(1))
         await until(lambda: made.lent.intake.ended)  # type: ignore[attr-defined]
         await made.drain()
 
-        assert broker.past[-1].said == [long.decode()]
+        await until(lambda: [long.decode()] in [client.said for client in broker.past])
 
 
 async def test_more_than_a_thousand_answers_do_not_wait() -> None:

@@ -15,8 +15,9 @@ from otpsvc.errors import BrokerError
 from otpsvc.feeder import Taken
 from tests.channels import Authority
 from tests.far_ends.ws_broker import Misdeed, WsBroker
-from tests.feeders.lent import FakeLent, until
+from tests.feeders.lent import FakeLent
 from tests.feeders.ws_rig import CALLBACK, command, consuming, feeder, patient, wrapped
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture(autouse=True)
@@ -24,10 +25,12 @@ async def nothing_left() -> AsyncIterator[None]:
     """No task outlives the test, and nothing was reported to the loop."""
     loop, reported = asyncio.get_running_loop(), list[str]()
     handler = loop.get_exception_handler()
+    # What earlier tests left is told of now.
+    gc.collect()
     before = asyncio.all_tasks()
     loop.set_exception_handler(lambda _, context: reported.append(str(context)))
     yield
-    await until(lambda: not asyncio.all_tasks() - before - {asyncio.current_task()})
+    await until(lambda: not asyncio.all_tasks() - before - {asyncio.current_task()}, asyncio.all_tasks)
     # What nobody waited for is told of when it is collected.
     gc.collect()
     loop.set_exception_handler(handler)
@@ -67,7 +70,7 @@ async def test_cancelled_while_the_line_opens(misdeed: Misdeed) -> None:
 async def test_cancelled_with_a_take_in_hand(drained: bool) -> None:
     lent = FakeLent()
     lent.intake.block()
-    async with WsBroker("2020") as broker, feeder(broker, lent, ping=0.05) as made:
+    async with WsBroker("2020") as broker, feeder(broker, lent) as made:
         task = asyncio.create_task(made.session())
         await until(lambda: broker.receiving)
         await broker.publish("sms", wrapped(broker, command(1)))
@@ -116,7 +119,7 @@ async def test_drained_at_a_server_that_never_closes() -> None:
         async with feeder(broker, lent) as made:
             task = asyncio.create_task(made.session())
             await until(lambda: lent.tally.ups)
-            await asyncio.wait_for(made.drain(), 30)
+            await asyncio.wait_for(made.drain(), PATIENCE)
             task.cancel()
             await asyncio.wait([task])
 
@@ -178,8 +181,8 @@ async def test_nothing_that_was_carried_is_logged(caplog: pytest.LogCaptureFixtu
     lent = FakeLent()
     lent.intake.outcome = Taken(answer=b'{"data":"PLANTED"}', callback="PLANTED")
     with capture_logs() as logs, caplog.at_level(logging.DEBUG):
-        # pytest's own loggers are not what is tested.
-        logging.getLogger("asyncio").setLevel(logging.WARNING)
+        # Not ours, and not what is tested.
+        caplog.set_level(logging.WARNING, "asyncio")
         async with WsBroker("php") as broker:
             async with feeder(broker, lent, place="PLANTED", username="PLANTED", password="PLANTED") as made:
                 with pytest.raises(BrokerError) as raised:

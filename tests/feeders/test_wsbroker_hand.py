@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
+from websockets.asyncio.server import ServerConnection
 
 from otpsvc.errors import BrokerGone
 from otpsvc.feeder import Frame, Taken
 from tests.far_ends.ws_broker import WsBroker
-from tests.feeders.lent import FakeIntake, FakeLent, until
-from tests.feeders.ws_rig import command, consuming, feeder, session, wrapped
+from tests.feeders.lent import FakeIntake, FakeLent
+from tests.feeders.ws_rig import command, consuming, feeder, running, session, wrapped
+from tests.waiting import PATIENCE, stays, until
 
 
 @pytest.fixture
 async def broker() -> AsyncIterator[WsBroker]:
     async with WsBroker("php") as server:
         yield server
+
+
+@pytest.fixture
+def lent() -> FakeLent:
+    """Its takes wait until they are released."""
+    made = FakeLent()
+    made.intake.block()
+    return made
+
+
+async def in_hand(broker: WsBroker, lent: FakeLent) -> None:
+    """One command is published and waits in its take."""
+    await broker.publish("sms", command(0))
+    await until(lambda: lent.intake.in_hand)
+
+
+async def send(broker: WsBroker, count: int) -> ServerConnection:
+    """Commands, from the broker's end of the only line; that end."""
+    [client] = broker.receiving
+    for one in commands(count):
+        await client.line.send(one)
+    return client.line
 
 
 def commands(count: int) -> list[str]:
@@ -28,9 +53,7 @@ def bodies(count: int) -> list[bytes]:
     return [one.encode() for one in commands(count)]
 
 
-async def test_no_more_than_at_once_are_in_hand(broker: WsBroker) -> None:
-    lent = FakeLent()
-    lent.intake.block()
+async def test_no_more_than_at_once_are_in_hand(broker: WsBroker, lent: FakeLent) -> None:
     async with consuming(broker, lent, at_once=3):
         await broker.publish("sms", *commands(10))
         await until(lambda: lent.intake.in_hand == 3)
@@ -45,17 +68,18 @@ async def test_no_more_than_at_once_are_in_hand(broker: WsBroker) -> None:
 
 
 @pytest.mark.parametrize("reconnected", [False, True])
-async def test_a_full_hand_stops_the_reading(broker: WsBroker, reconnected: bool) -> None:
+async def test_a_full_hand_stops_the_reading(broker: WsBroker, lent: FakeLent, reconnected: bool) -> None:
     """The broker keeps what has no room: its own sending comes to a stop."""
-    lent, big = FakeLent(), "x" * 60_000
-    lent.intake.block()
-    async with consuming(broker, lent, at_once=1, ping=0) as (made, first):
-        running = first
+    big = "x" * 60_000
+    async with (
+        consuming(broker, lent, at_once=1, ping=0) as (made, first),
+        contextlib.AsyncExitStack() as stack,
+    ):
         if reconnected:
             broker.cut()
             await asyncio.wait([first])
             await until(lambda: not broker.clients)
-            running = asyncio.create_task(made.session())
+            await stack.enter_async_context(running(made))
             await until(lambda: broker.receiving and lent.tally.ups == 2)
         [client] = broker.receiving
         sending = asyncio.create_task(
@@ -70,83 +94,59 @@ async def test_a_full_hand_stops_the_reading(broker: WsBroker, reconnected: bool
         lent.intake.release()
         await until(lambda: len(lent.intake.ended) == 500)
         await sending
-        running.cancel()
-        await asyncio.wait([running])
 
     assert lent.intake.most_in_hand == 1
 
 
-async def test_a_take_goes_on_to_its_end_when_the_line_is_lost(broker: WsBroker) -> None:
-    lent = FakeLent()
-    lent.intake.block()
+async def test_a_take_goes_on_to_its_end_when_the_line_is_lost(broker: WsBroker, lent: FakeLent) -> None:
     async with consuming(broker, lent) as (made, task):
-        await broker.publish("sms", command(0))
-        await until(lambda: lent.intake.in_hand)
+        await in_hand(broker, lent)
         broker.cut()
         with pytest.raises(BrokerGone, match="line was cut"):
             await task
-        again = asyncio.create_task(made.session())
-        await until(lambda: lent.tally.ups == 2 and broker.receiving)
-        await broker.publish("sms", command(1))
-        await until(lambda: lent.intake.in_hand == 2)
-        lent.intake.release()
-        await until(lambda: len(lent.intake.ended) == 2)
-        again.cancel()
-        await asyncio.wait([again])
+        async with running(made):
+            await until(lambda: lent.tally.ups == 2 and broker.receiving)
+            await broker.publish("sms", command(1))
+            await until(lambda: lent.intake.in_hand == 2)
+            lent.intake.release()
+            await until(lambda: len(lent.intake.ended) == 2)
 
     assert lent.intake.cancelled == 0
     assert lent.tally.losses == []
 
 
-async def test_what_was_received_before_the_line_was_lost_is_taken(broker: WsBroker) -> None:
-    lent = FakeLent()
-    lent.intake.block()
+async def test_what_was_received_before_the_line_was_lost_is_taken(broker: WsBroker, lent: FakeLent) -> None:
     async with consuming(broker, lent, at_once=1) as (made, task):
-        [client] = broker.receiving
-        for one in commands(8):
-            await client.line.send(one)
-        await client.line.close(1001)
+        line = await send(broker, 8)
+        await line.close(1001)
         with pytest.raises(BrokerGone, match="closed by the broker"):
             await task
-        again = asyncio.create_task(made.session())
-        lent.intake.release()
-        await until(lambda: len(lent.intake.ended) == 8 and lent.tally.ups == 2)
-        again.cancel()
-        await asyncio.wait([again])
+        async with running(made):
+            lent.intake.release()
+            await until(lambda: len(lent.intake.ended) == 8 and lent.tally.ups == 2)
 
     assert lent.intake.bodies == bodies(8)
     assert lent.intake.most_in_hand == 1
     assert lent.tally.losses == []
 
 
-async def test_no_new_line_is_opened_while_frames_of_the_last_one_wait(broker: WsBroker) -> None:
-    lent = FakeLent()
-    lent.intake.block()
+async def test_no_new_line_is_opened_while_frames_of_the_last_one_wait(
+    broker: WsBroker, lent: FakeLent
+) -> None:
     async with consuming(broker, lent, at_once=1) as (made, task):
-        [client] = broker.receiving
-        for one in commands(3):
-            await client.line.send(one)
-        await client.line.close()
+        line = await send(broker, 3)
+        await line.close()
         with pytest.raises(BrokerGone):
             await task
-        again = asyncio.create_task(made.session())
-        await asyncio.sleep(0.1)
-
-        assert broker.connects == 1
-
-        lent.intake.release()
-        await until(lambda: broker.connects == 2)
-        again.cancel()
-        await asyncio.wait([again])
+        async with running(made):
+            await stays(lambda: broker.connects == 1)
+            lent.intake.release()
+            await until(lambda: broker.connects == 2)
 
 
-async def test_draining_takes_what_is_on_its_way_and_no_more(broker: WsBroker) -> None:
-    lent = FakeLent()
-    lent.intake.block()
+async def test_draining_takes_what_is_on_its_way_and_no_more(broker: WsBroker, lent: FakeLent) -> None:
     async with consuming(broker, lent, at_once=2) as (made, _):
-        [client] = broker.receiving
-        for one in commands(6):
-            await client.line.send(one)
+        await send(broker, 6)
         await until(lambda: lent.intake.in_hand == 2)
         draining = asyncio.create_task(made.drain())
         await until(lambda: not broker.clients)
@@ -171,15 +171,12 @@ async def test_a_2020_server_keeps_what_comes_while_we_drain() -> None:
     assert lent.intake.frames == []
 
 
-async def test_what_is_left_after_draining_is_counted_as_lost(broker: WsBroker) -> None:
-    lent = FakeLent()
-    lent.intake.block()
+async def test_what_is_left_after_draining_is_counted_as_lost(broker: WsBroker, lent: FakeLent) -> None:
     async with consuming(broker, lent, at_once=2) as (made, task):
-        [client] = broker.receiving
-        for one in commands(7):
-            await client.line.send(one)
+        line = await send(broker, 7)
         # An answered ping: everything before it is on this side.
-        await (await client.line.ping())
+        await (await line.ping())
+        await until(lambda: lent.intake.in_hand == 2)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(made.drain(), 0.3)
         task.cancel()
@@ -189,15 +186,13 @@ async def test_what_is_left_after_draining_is_counted_as_lost(broker: WsBroker) 
     assert lent.tally.losses == [7]
 
 
-async def test_a_session_that_is_cancelled_counts_what_it_had_received(broker: WsBroker) -> None:
-    lent = FakeLent()
-    lent.intake.block()
+async def test_a_session_that_is_cancelled_counts_what_it_had_received(
+    broker: WsBroker, lent: FakeLent
+) -> None:
     async with consuming(broker, lent, at_once=2) as (_, task):
-        [client] = broker.receiving
-        for one in commands(7):
-            await client.line.send(one)
+        line = await send(broker, 7)
         # An answered ping: everything before it is on this side.
-        await (await client.line.ping())
+        await (await line.ping())
         task.cancel()
         await asyncio.wait([task])
 
@@ -220,13 +215,12 @@ async def test_a_take_that_will_not_end_is_lost_too(broker: WsBroker) -> None:
     lent.intake = Stubborn()
     lent.intake.block()
     async with consuming(broker, lent) as (made, task):
-        await broker.publish("sms", command(0))
-        await until(lambda: lent.intake.in_hand)
+        await in_hand(broker, lent)
         task.cancel()
         await cancelled.wait()
         task.cancel()
         await asyncio.wait([task])
-        await asyncio.wait_for(made.__aexit__(None, None, None), 30)
+        await asyncio.wait_for(made.__aexit__(None, None, None), PATIENCE)
         release.set()
 
     assert lent.tally.losses == [1]
@@ -237,47 +231,38 @@ async def test_a_session_may_run_again_after_it_was_cancelled(broker: WsBroker) 
     made = feeder(broker, lent)
     async with made:
         for turn in (1, 2):
-            task = asyncio.create_task(made.session())
-            await until(lambda: lent.tally.ups == turn and broker.receiving)  # noqa: B023 - awaited here
-            await broker.publish("sms", command(turn))
-            await until(lambda: len(lent.intake.ended) == turn)  # noqa: B023
-            if turn == 1:
-                await made.drain()
-            task.cancel()
-            await asyncio.wait([task])
+            async with running(made):
+                await until(lambda: lent.tally.ups == turn and broker.receiving)  # noqa: B023 - awaited here
+                await broker.publish("sms", command(turn))
+                await until(lambda: len(lent.intake.ended) == turn)  # noqa: B023
+                if turn == 1:
+                    await made.drain()
             await until(lambda: not broker.clients)
 
     assert lent.tally.losses == []
 
 
-async def test_nothing_is_lost_when_the_end_comes_between_two_lines(broker: WsBroker) -> None:
-    lent = FakeLent()
-    lent.intake.block()
+async def test_nothing_is_lost_when_the_end_comes_between_two_lines(broker: WsBroker, lent: FakeLent) -> None:
     made = feeder(broker, lent)
     async with session(made) as task:
         await until(lambda: lent.tally.ups and broker.receiving)
-        await broker.publish("sms", command(0))
-        await until(lambda: lent.intake.in_hand)
+        await in_hand(broker, lent)
         broker.cut()
         with pytest.raises(BrokerGone):
             await task
         draining = asyncio.create_task(made.drain())
-        await asyncio.sleep(0.05)
-
-        assert not draining.done()
-
+        await stays(lambda: not draining.done())
         lent.intake.release()
         await draining
 
     assert lent.tally.losses == []
 
 
-async def test_what_is_in_hand_between_two_lines_is_lost_without_a_drain(broker: WsBroker) -> None:
-    lent = FakeLent()
-    lent.intake.block()
+async def test_what_is_in_hand_between_two_lines_is_lost_without_a_drain(
+    broker: WsBroker, lent: FakeLent
+) -> None:
     async with consuming(broker, lent) as (_, task):
-        await broker.publish("sms", command(0))
-        await until(lambda: lent.intake.in_hand)
+        await in_hand(broker, lent)
         broker.cut()
         await asyncio.wait([task])
 

@@ -18,8 +18,9 @@ from otpsvc.feeder import Frame, Taken
 from otpsvc.feeders.wsbroker_consumer import Consumer
 from otpsvc.feeders.wsbroker_hand import Hand
 from tests.far_ends.ws_broker import WsBroker
-from tests.feeders.lent import FakeIntake, FakeLent, until
+from tests.feeders.lent import FakeIntake, FakeLent
 from tests.feeders.ws_rig import Feeder, Patient, command, config, consuming, feeder
+from tests.waiting import PATIENCE, until
 
 Handler = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 TEXT, PING, CONT = 1, 9, 0
@@ -69,7 +70,7 @@ async def session_at(handler: Handler, *, made_by: type[Feeder | Patient] = Pati
     """How it ends."""
     async with listening(handler) as url, made_by("ws", config(url, timeout=20), FakeLent().lent) as made:
         with pytest.raises(BrokerError) as raised:
-            await asyncio.wait_for(made.session(), 30)
+            await asyncio.wait_for(made.session(), PATIENCE)
     return raised.value
 
 
@@ -262,8 +263,8 @@ async def test_a_broker_that_floods_a_line_that_closes_fills_no_memory() -> None
 
     assert 15 < put < 25
     lent.intake.release()
-    await asyncio.wait_for(hand.empty(), 30)
-    await asyncio.wait_for(hand.room(), 30)
+    await asyncio.wait_for(hand.empty(), PATIENCE)
+    await asyncio.wait_for(hand.room(), PATIENCE)
     await hand.give_up()
 
 
@@ -283,7 +284,7 @@ async def test_drained_while_the_broker_thinks_about_the_handshake() -> None:
         await asked.wait()
         await made.drain()
         go.set()
-        await asyncio.wait_for(left.wait(), 30)
+        await asyncio.wait_for(left.wait(), PATIENCE)
         task.cancel()
         await asyncio.wait([task])
 

@@ -13,7 +13,8 @@ import msgspec
 from otpsvc.feeders.wsbroker import WsBrokerFeeder
 from otpsvc.feeders.wsbroker_config import WsBrokerConfig
 from tests.far_ends.ws_broker import PASSWORD, USERNAME, WsBroker
-from tests.feeders.lent import FakeLent, until
+from tests.feeders.lent import FakeLent
+from tests.waiting import PATIENCE, until
 
 CALLBACK = "answers/42 ü"
 
@@ -27,16 +28,19 @@ class Feeder(WsBrokerFeeder):
 class Patient(WsBrokerFeeder):
     """For servers that end the line within the moment, on a machine that is busy."""
 
-    moment: ClassVar[float] = 30.0
+    moment: ClassVar[float] = PATIENCE
 
 
 def config(url: str, **table: Any) -> WsBrokerConfig:
+    base = {"type": "wsbroker", "tenant": "shop", "url": url, "timeout": PATIENCE}
     login = {"username": USERNAME, "password": PASSWORD}
-    return msgspec.convert({"type": "wsbroker", "tenant": "shop", "url": url} | login | table, WsBrokerConfig)
+    return msgspec.convert(base | login | table, WsBrokerConfig)
 
 
 def feeder(broker: WsBroker, lent: FakeLent, *, place: str = "sms", **table: Any) -> Feeder:
-    return Feeder("ws", config(broker.at(place), **table), lent.lent)
+    made = Feeder("ws", config(broker.at(place), **table), lent.lent)
+    made._answers.patience = PATIENCE
+    return made
 
 
 def patient(broker: WsBroker, lent: FakeLent, **table: Any) -> Patient:
@@ -44,15 +48,21 @@ def patient(broker: WsBroker, lent: FakeLent, **table: Any) -> Patient:
 
 
 @contextlib.asynccontextmanager
+async def running(made: WsBrokerFeeder) -> AsyncIterator[asyncio.Task[None]]:
+    """A (further) session that runs; at the end it is cancelled, as at a stop whose patience is over."""
+    task = asyncio.create_task(made.session())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@contextlib.asynccontextmanager
 async def session(made: WsBrokerFeeder) -> AsyncIterator[asyncio.Task[None]]:
-    """A session that runs; at the end it is cancelled, as at a stop whose patience is over."""
-    async with made:
-        task = asyncio.create_task(made.session())
-        try:
-            yield task
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+    """The only one."""
+    async with made, running(made) as task:
+        yield task
 
 
 @contextlib.asynccontextmanager

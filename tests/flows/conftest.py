@@ -48,9 +48,10 @@ async def new_node(server: ValkeyServer, entry: KeyEntry, index: bytes) -> Async
             url: str = "",
             fenced: bool = False,
             waiting: int = 256,
+            lease: int = 60_000,
             **outlets: Outlet,
         ) -> Node:
-            store = RedisStore(url or server.url, fenced=fenced, timeout=0.9 if url else 30.0)
+            store = RedisStore(url or server.url, fenced=fenced, timeout=30.0)
             node = Node(
                 store,
                 Keyring(index, entries or (entry,)),
@@ -58,6 +59,7 @@ async def new_node(server: ValkeyServer, entry: KeyEntry, index: bytes) -> Async
                 routes or {},
                 {owner.name: owner for owner in tenants or (tenant(),)},
                 waiting=waiting,
+                lease=lease,
             )
             if start:
                 node.courier.start()

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,9 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+
+from tests.far_ends.valkey import free_port
+from tests.waiting import PATIENCE
 
 _FORM = re.compile(r'<form [^>]*action="([^"]+)".*?</form>', re.DOTALL)
 _TOKEN = re.compile(r'name="token" value="([^"]+)"')
@@ -122,12 +124,12 @@ class Demo:
 
     def until(self, page: Page, good: Callable[[Page], bool]) -> Page:
         """The page as soon as it shows what is waited for."""
-        for _ in range(400):
-            if good(page):
-                return page
-            time.sleep(0.1)
+        end = time.monotonic() + PATIENCE
+        while not good(page):
+            assert time.monotonic() < end, page.words
+            time.sleep(0.05)
             page = self.get(page.path)
-        raise AssertionError(page.words)
+        return page
 
     def turn(self, switch: str, mood: str) -> Page:
         """Turn one of the demo's switches."""
@@ -135,12 +137,11 @@ class Demo:
 
     def code_for(self, address: str) -> str:
         """The code of the last mail to this address, as soon as it is there."""
-        for _ in range(100):
-            for mail in self.api("/demo/inbox"):
-                if mail["to"] == address:
-                    return str(mail["subject"]).split()[0]
+        end = time.monotonic() + PATIENCE
+        while not (mails := [mail for mail in self.api("/demo/inbox") if mail["to"] == address]):
+            assert time.monotonic() < end, f"no mail to {address}"
             time.sleep(0.05)
-        raise AssertionError(f"no mail to {address}")
+        return str(mails[0]["subject"]).split()[0]
 
     def children(self) -> list[int]:
         """Processes that the demo started."""
@@ -150,8 +151,7 @@ class Demo:
     def listening(self) -> set[str]:
         """Addresses (hexadecimal, as the kernel writes them) where it or a child listens."""
         pids = (self.process.pid, *self.children())
-        folders = [fd for pid in pids for fd in list(Path(f"/proc/{pid}/fd").iterdir())]
-        links = [link for fd in folders if (link := _link(fd))]
+        links = [link for pid in pids for fd in _files(pid) if (link := _link(fd))]
         lines = [
             line.split()
             for name in ("tcp", "tcp6")
@@ -161,7 +161,7 @@ class Demo:
         return {line[1] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in links}
 
     def _ask(self, method: str, path: str, body: str, headers: dict[str, str]) -> Page:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         kind = {"Content-Type": "application/x-www-form-urlencoded"} if body or method == "POST" else {}
         cookie = {"Cookie": self.cookie} if self.cookie else {}
         given = {k.replace("_", "-"): v for k, v in headers.items()}
@@ -190,7 +190,7 @@ def running(folder: Path) -> Iterator[Demo]:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=PATIENCE)
 
 
 def command(folder: Path, port: int) -> subprocess.Popen[str]:
@@ -209,19 +209,20 @@ def command(folder: Path, port: int) -> subprocess.Popen[str]:
     )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _read(path: Path) -> str:
     """Empty when the thread it tells of ended meanwhile."""
     try:
         return path.read_text()
     except OSError:
         return ""
+
+
+def _files(pid: int) -> list[Path]:
+    """None when the process ended meanwhile."""
+    try:
+        return list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return []
 
 
 def _link(fd: Path) -> str:

@@ -8,9 +8,8 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -26,9 +25,8 @@ from tests.far_ends.mosquitto import MosquittoServer
 from tests.far_ends.rabbitmq import RabbitServer
 from tests.far_ends.ws_broker import PASSWORD, USERNAME, Dialect, WsBroker
 from tests.feeders.mqtt_rig import Peer, peer
+from tests.waiting import PATIENCE, until
 
-#: Seconds for what must come; a busy machine takes its time.
-PATIENCE: Final = 60.0
 SCOPES: Final = ["otp", "sms", "mail", "ussd", "inbox", "modems"]
 DIALECTS: Final[tuple[Dialect, ...]] = ("2020", "php", "java")
 #: All ways in. `rabbit` is the queue as the first clients declare it, `quorum` the recommended one.
@@ -125,12 +123,13 @@ class Amqp:
 
     async def next(self, queue: str) -> DeliveredMessage:
         """The next message of a queue, once there is one."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                found = await self._sends.basic_get(queue, no_ack=True)
-                if isinstance(found.delivery, Basic.GetOk):
-                    return found
-                await asyncio.sleep(0.02)
+
+        async def got() -> DeliveredMessage | None:
+            found = await self._sends.basic_get(queue, no_ack=True)
+            return found if isinstance(found.delivery, Basic.GetOk) else None
+
+        found: DeliveredMessage = await until(got, lambda: f"nothing in {queue}")
+        return found
 
 
 def _octets(body: str | bytes) -> bytes:
@@ -151,12 +150,33 @@ class Gate:
 
     @asynccontextmanager
     async def hands(self, rabbit: RabbitServer, mqtt: MosquittoServer) -> AsyncIterator[None]:
-        """New ones: the brokers may have been hurt meanwhile."""
+        """New ones: the brokers may have been hurt meanwhile, and while tests ran that are not
+        async this loop stood still: the modem and the WebSocket brokers seemed to hang.
+        """
+        await self._ready_modem()
         names = ("rabbit", "quorum", "mqtt", "five", *(f"ws{name}" for name in DIALECTS))
         await connected(self.service, *names)
         topics = ("smsstatus/#", "smsgwheartbeat/#", "smsgwpresence/#", "mqttsmsgw/#", "answers/#")
         async with Amqp(rabbit.url) as self.rabbit, peer(mqtt, *topics) as self.mqtt:
             yield
+            # Else what is in the modem's hand would be in doubt, and sent once more.
+            await until(self._rests, lambda: self.service.log[-3000:])
+
+    async def _state(self) -> str:
+        """Of the modem, as the service tells it; nothing before it was told."""
+        answer = await self.service.api.ask("GET", "/api/modems")
+        assert answer.status == 200, answer.raw
+        return str(answer.record[0]["state"]) if answer.record else ""
+
+    async def _ready_modem(self) -> None:
+        # One that was silent for long is looked at once a minute; one that is plugged in, at once.
+        if await self._state() == "hung":
+            await self.modem.unplug()
+            await self.modem.plug()
+        await until(self._rests, lambda: self.service.log[-3000:])
+
+    async def _rests(self) -> bool:
+        return await self._state() == "ready"
 
     async def say(self, door: str, body: str, **properties: Any) -> None:
         """Publish it as that broker's clients do."""
@@ -245,20 +265,13 @@ async def opened(rabbit: RabbitServer, mqtt: MosquittoServer, *more: str) -> Asy
 
 async def connected(service: Service, *names: str) -> None:
     """Until these feeders say of themselves that they consume."""
-    end = time.monotonic() + PATIENCE
-    while True:
-        found = (await service.admin.ask("GET", "/api/health", tenant="")).body.get("feeders", {})
-        if all(found.get(name, {}).get("ok") for name in names):
-            return
-        assert time.monotonic() < end, (found, service.log[-3000:])
-        await asyncio.sleep(0.05)
+    found: dict[str, Any] = {}
 
+    async def all_are() -> bool:
+        found.update((await service.admin.ask("GET", "/api/health", tenant="")).body.get("feeders", {}))
+        return all(found.get(name, {}).get("ok") for name in names)
 
-async def until(met: Callable[[], object], told: Callable[[], str] = str, patience: float = PATIENCE) -> None:
-    end = time.monotonic() + patience
-    while not met():
-        assert time.monotonic() < end, told()
-        await asyncio.sleep(0.01)
+    await until(all_are, lambda: f"{found} {service.log[-3000:]}")
 
 
 class _Feeders(Service):

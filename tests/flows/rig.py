@@ -22,6 +22,7 @@ from otpsvc.store import Store
 from otpsvc.tenant import Codes, Limits, Tenant, Texts
 from otpsvc.verify import Verifier
 from otpsvc.view import View
+from tests.waiting import PATIENCE, until
 
 CHEAP = Cost(memory=64, passes=1)
 
@@ -88,8 +89,10 @@ class Node:
         tenants: Mapping[str, Tenant],
         *,
         waiting: int = 256,
+        lease: int = 60_000,
         root_url: str = "http://localhost:9000",
     ) -> None:
+        """`lease` in milliseconds: where none is to run out, far longer than any machine pauses."""
         self.store = store
         self.tenants = dict(tenants)
         self.news: list[News | Ended] = []
@@ -108,7 +111,7 @@ class Node:
             compose=letters.compose,
             tenants=lambda: self.tenants,
             news=self.news.append,
-            lease=400,
+            lease=lease,
             beat=0.1,
             poll=0.1,
         )
@@ -138,9 +141,14 @@ class Node:
 
     async def settled(self, id: str = "user-123", *, but: tuple[str, ...] = ("queued", "sending")) -> View:
         """The view once its message is in another state than these."""
-        async with asyncio.timeout(30):
-            while (view := await self.read(id=id)).message.state in but:
-                await asyncio.sleep(0.01)
+        view = await self.read(id=id)
+
+        async def is_settled() -> bool:
+            nonlocal view
+            view = await self.read(id=id)
+            return view.message.state not in but
+
+        await until(is_settled, lambda: str(view.message))
         return view
 
 
@@ -158,10 +166,9 @@ def wrong(code: str) -> str:
     return "000000" if code != "000000" else "111111"
 
 
-async def eventually(true: Callable[[], object], seconds: float = 30.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.01)
+async def eventually(true: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """`until` of `tests.waiting`, under the name that files elsewhere still use."""
+    await until(true, patience=max(seconds, PATIENCE))
 
 
 __all__ = ["ANY", "EMAIL", "Node", "Outlet", "eventually", "new_key", "tenant", "with_codes", "wrong"]

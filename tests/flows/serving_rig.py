@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,11 +14,23 @@ import aiohttp
 
 from otpsvc.credential import new_secret
 from tests.far_ends.valkey import free_port
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[2]
 SECRET, HASH = new_secret()
-#: Seconds for a process to be ready, or to end; a busy machine takes its time.
-PATIENCE = 40.0
+__all__ = [
+    "HASH",
+    "PATIENCE",
+    "ROOT",
+    "SECRET",
+    "Served",
+    "check",
+    "create",
+    "is_alive",
+    "share_keyring",
+    "until",
+    "wrong",
+]
 
 BASE = """
 [app]
@@ -119,11 +128,13 @@ class Served:
     def log(self, *, whole: bool = False) -> str:
         """What this run has said, or all of them."""
         path = self.folder / "log"
-        return path.read_text()[0 if whole else self._read_from :] if path.exists() else ""
+        # A reader may come in the middle of a character.
+        text = path.read_text(errors="replace") if path.exists() else ""
+        return text[0 if whole else self._read_from :]
 
     def lines(self, event: str) -> list[dict[str, Any]]:
         """The log lines of one kind."""
-        read = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
+        read = [json.loads(line) for line in whole_lines(self.log()) if line.startswith("{")]
         return [line for line in read if line["event"] == event]
 
     async def until_said(self, event: str, times: int = 1) -> None:
@@ -140,7 +151,8 @@ class Served:
     def codes(self) -> list[dict[str, Any]]:
         """What the channel `log` was handed."""
         path = self.folder / "codes.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        text = path.read_text(errors="replace") if path.exists() else ""
+        return [json.loads(line) for line in whole_lines(text)]
 
     def client(self, **more: Any) -> aiohttp.ClientSession:
         """A client of the tenant."""
@@ -151,6 +163,18 @@ class Served:
         url = f"http://127.0.0.1:{self.admin}/metrics"
         async with aiohttp.ClientSession() as http, http.get(url) as answer:
             return await answer.text()
+
+    async def counted(self, *lines: str) -> str:
+        """The metrics, once they have these lines: what is sent or answered is counted just after it."""
+        found = ""
+
+        async def there() -> bool:
+            nonlocal found
+            found = await self.metrics()
+            return all(f"\n{line}\n" in found for line in lines)
+
+        await until(there, lambda: found)
+        return found
 
     def command(self, *words: str) -> str:
         """What another command says about the same config; it must succeed."""
@@ -171,6 +195,27 @@ class Served:
                 found["store" if "valkey" in words[0].decode() else name] = int(folder.name)
         found.pop("", None)
         return found
+
+
+def whole_lines(text: str) -> list[str]:
+    """Without the last one while it is still being written."""
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
+def share_keyring(first: Served, *others: Served) -> None:
+    """For nodes on one store."""
+    first.command("keys", "create")
+    keyring = (first.folder / "data" / "keyring.toml").read_bytes()
+    for other in others:
+        (other.folder / "data").mkdir(mode=0o700)
+        path = other.folder / "data" / "keyring.toml"
+        path.write_bytes(keyring)
+        path.chmod(0o600)
+
+
+def wrong(code: str) -> str:
+    """Another code of the same form."""
+    return "000000" if code != "000000" else "111111"
 
 
 def words_of(folder: Path) -> list[bytes]:
@@ -196,15 +241,6 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return False
     return text[text.rindex(")") + 2] != "Z"
-
-
-async def until(
-    happened: Callable[[], Any], told: Callable[[], str] = str, patience: float = PATIENCE
-) -> None:
-    end = time.monotonic() + patience
-    while not happened():
-        assert time.monotonic() < end, told()
-        await asyncio.sleep(0.01)
 
 
 async def create(http: aiohttp.ClientSession, id: str = "user-0001", provider: str = "log") -> dict[str, Any]:

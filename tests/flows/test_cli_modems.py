@@ -23,25 +23,32 @@ from otpsvc.lines import Answered, Line
 from otpsvc.stores.desk import Desk
 from otpsvc.stores.redis import RedisStore
 from tests.far_ends.valkey import ValkeyServer
-from tests.flows.serving_rig import HASH, ROOT, SECRET, Served
+from tests.flows.serving_rig import HASH, ROOT, SECRET, Served, share_keyring
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the modems are ptys")
 
 NUMBER = "+6281234567890"
 #: What moves a terminal's cursor, colours it, or turns the direction of what follows.
 EVIL = "\x1b[31m\x9b0m\r\x07\u202e"
+NAMES = ["sim.desk", "sim.rack", "dumb.one", "spare.desk"]
 HEADS = ["MODEM", "STATE", "FOR", "IMEI", "SIM", "OPERATOR", "SIGNAL", "TODAY", "QUOTA", "NODE"]
 CHANNELS = """
 [channels.sim]
 type = "gsm"
 country = "ID"
-timeouts = {{ result = 2.0, late_result = 3.0 }}
-report_wait = 1.0
 [channels.sim.modems.desk]
 device = "{desk}"
 [channels.sim.modems.rack]
 device = "{rack}"
 quota = ["200/day", "4000/month"]
+[channels.dumb]
+type = "gsm"
+country = "ID"
+timeouts = {{ result = 2.0, late_result = 3.0 }}
+report_wait = 1.0
+[channels.dumb.modems.one]
+device = "{dumb}"
 [channels.spare]
 type = "gsm"
 [channels.spare.modems.desk]
@@ -70,7 +77,7 @@ async def begin(folder: Path, *words: str) -> Process:
 
 
 async def end_of(process: Process) -> Ended:
-    out, err = await asyncio.wait_for(process.communicate(), 120)
+    out, err = await process.communicate()
     assert process.returncode is not None
     return Ended(process.returncode, out.decode(), err.decode())
 
@@ -84,24 +91,31 @@ async def refused(folder: Path, *words: str) -> str:
 
 
 class Rig:
-    """Two modems on one network, the service that has them, and the commands beside it."""
+    """Modems on one network, the service that has them, and the commands beside it.
 
-    def __init__(self, folder: Path, net: Network, desk: EmulatedModem, rack: EmulatedModem) -> None:
-        self.net, self.desk, self.rack, self.folder = net, desk, rack, folder
-        self.more = CHANNELS.format(desk=desk.path, rack=rack.path, secret=HASH)
+    `dumb` is for answers that do not come: its channel does not wait for them as long as others.
+    """
+
+    def __init__(
+        self, folder: Path, net: Network, desk: EmulatedModem, rack: EmulatedModem, dumb: EmulatedModem
+    ) -> None:
+        self.net, self.desk, self.rack, self.dumb, self.folder = net, desk, rack, dumb, folder
+        self.more = CHANNELS.format(desk=desk.path, rack=rack.path, dumb=dumb.path, secret=HASH)
         self.served = Served(folder, more=self.more)
 
     async def listed(self, folder: Path, *words: str) -> str:
         """The line of `modems --json` with these words, once it is there."""
-        for _ in range(60):
-            said = await self.ok("modems", "--json", folder=folder)
-            for line in said.out.splitlines():
-                if all(word in line for word in words):
-                    return line
-        raise AssertionError((words, self.served.log()))
+        said = ""
+
+        async def found() -> str:
+            nonlocal said
+            said = (await self.ok("modems", "--json", folder=folder)).out
+            return next((line for line in said.splitlines() if all(word in line for word in words)), "")
+
+        return str(await until(found, lambda: f"{words} in {said} {self.served.log()}"))
 
     async def ready(self, folder: Path | None = None) -> None:
-        for modem in (self.desk, self.rack):
+        for modem in (self.desk, self.rack, self.dumb):
             words = f'"number":"{modem.number}"', '"state":"ready"', '"operator":"EMULATED"', '"signal":-73'
             await self.listed(folder or self.folder, *words)
 
@@ -128,8 +142,9 @@ async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
     async with (
         EmulatedModem(net, ussd=codes, dialect="ucs2", ussd_dcs=72) as desk,
         EmulatedModem(net) as rack,
+        EmulatedModem(net) as dumb,
     ):
-        rig = Rig(tmp_path_factory.mktemp("cli") / "s", net, desk, rack)
+        rig = Rig(tmp_path_factory.mktemp("cli") / "s", net, desk, rack, dumb)
         async with rig.served:
             await rig.ready()
             yield rig
@@ -139,7 +154,7 @@ async def rig(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
 @pytest.fixture
 def idle(tmp_path: Path) -> Path:
     """The folder of a service that does not run."""
-    rows = CHANNELS.format(desk="/dev/ttyUSB0", rack="/dev/ttyUSB1", secret=HASH)
+    rows = CHANNELS.format(desk="/dev/ttyUSB0", rack="/dev/ttyUSB1", dumb="/dev/ttyUSB2", secret=HASH)
     return Served(tmp_path / "idle", more=rows).folder
 
 
@@ -149,8 +164,10 @@ def idle(tmp_path: Path) -> Path:
 async def test_modems_are_listed_with_what_an_operator_wants_to_know(rig: Rig) -> None:
     said = await rig.ok("modems")
 
-    heads, desk, rack, spare, why = said.out.splitlines()
+    heads, *rows, why = said.out.splitlines()
+    desk, rack, dumb, spare = sorted(rows, key=lambda row: NAMES.index(row.split()[0]))
     assert heads.split() == HEADS
+    assert dumb.startswith("dumb.one ")
     assert re.match(rf"sim\.desk  +(ready|sending) +\d+ (s|min) +{rig.desk.imei} +8962\d+ +", desk)
     assert "-73 dBm" in desk
     assert re.search(r" \d+ +\d+/200 day, \d+/4000 month +\S+$", rack)
@@ -160,9 +177,8 @@ async def test_modems_are_listed_with_what_an_operator_wants_to_know(rig: Rig) -
 
 
 async def test_json_has_everything_that_is_known(rig: Rig) -> None:
-    said = await rig.ok("modems", "--json")
+    rack = json.loads(await rig.listed(rig.folder, '"name":"rack"', '"state":"ready"'))
 
-    rack = next(one for one in map(json.loads, said.out.splitlines()) if one["name"] == "rack")
     assert (rack["channel"], rack["state"], rack["number"]) == ("sim", "ready", rig.rack.number)
     assert rack["port"] == rig.rack.path
     assert rack["imei"] == rig.rack.imei
@@ -313,8 +329,8 @@ async def test_send_without_a_modem_takes_any_of_the_channel(rig: Rig) -> None:
 async def test_send_says_what_the_network_refuses_and_what_nobody_knows(rig: Rig) -> None:
     rig.net.refused["+6281299999999"] = "CMS 1"
     refusal = await rig.refused("send", "sim", "+6281299999999", "--modem", "rack")
-    rig.rack.fail_next("silent", "silent")
-    doubt = await rig.refused("send", "sim", NUMBER, "--modem", "rack")
+    rig.dumb.fail_next("silent", "silent")
+    doubt = await rig.refused("send", "dumb", NUMBER)
     await rig.ready()
 
     assert refusal == "Refused: AT+CMGS: +CMS ERROR 1."
@@ -349,16 +365,20 @@ async def test_blocked_number_gets_nothing(rig: Rig) -> None:
 
 async def test_trace_tells_the_dialogue_and_no_secret(rig: Rig, tmp_path: Path) -> None:
     path = tmp_path / "trace.txt"
-    tracing = await begin(rig.folder, "modem-trace", rig.rack.imei, "--seconds", "60", "--output", str(path))
+    tracing = await begin(rig.folder, "modem-trace", rig.rack.imei, "--seconds", "120", "--output", str(path))
     assert tracing.stderr
     listening = await tracing.stderr.readline()
-    while "+CMGS: " not in path.read_text():
+
+    async def traced() -> bool:
         await rig.ok("send", "sim", NUMBER, "--modem", "rack", "--text", "secret words 4711")
+        return "+CMGS: " in path.read_text()
+
+    await until(traced, rig.served.log)
     tracing.send_signal(signal.SIGINT)
     ended = await end_of(tracing)
 
     trace = path.read_text()
-    assert listening.decode() == "listening to sim.rack for 60 s; Ctrl-C ends it\n"
+    assert listening.decode() == "listening to sim.rack for 120 s; Ctrl-C ends it\n"
     assert (ended.status, ended.out, ended.err.strip()) == (0, "", "")
     assert re.search(r"^> AT\+CMGS=\d+$", trace, re.MULTILINE)
     assert re.search(r"^> \[pdu \d+ octets\]$", trace, re.MULTILINE)
@@ -398,9 +418,9 @@ async def test_trace_to_the_terminal_ends_by_itself(rig: Rig) -> None:
 async def test_commands_reach_the_delivering_process_from_a_third_one(tmp_path: Path) -> None:
     """The API there, delivery here, the commands elsewhere: one store is all they share."""
     net = Network(latency=0.0)
-    async with EmulatedModem(net) as desk, EmulatedModem(net) as rack:
+    async with EmulatedModem(net) as desk, EmulatedModem(net) as rack, EmulatedModem(net) as dumb:
         with ValkeyServer(persistence="always") as store:
-            rig = Rig(tmp_path / "unused", net, desk, rack)
+            rig = Rig(tmp_path / "unused", net, desk, rack, dumb)
             roles = [
                 Served(tmp_path / role, "--only", role, store=store.url, more=rig.more)
                 for role in ("api", "delivery")
@@ -414,13 +434,3 @@ async def test_commands_reach_the_delivering_process_from_a_third_one(tmp_path: 
 
     assert answer.out == "Balance: 10000\n"
     assert [one.modem for one in net.sent] == [rack.number]
-
-
-def share_keyring(first: Served, *others: Served) -> None:
-    first.command("keys", "create")
-    keyring = (first.folder / "data" / "keyring.toml").read_bytes()
-    for other in others:
-        (other.folder / "data").mkdir(mode=0o700)
-        path = other.folder / "data" / "keyring.toml"
-        path.write_bytes(keyring)
-        path.chmod(0o600)

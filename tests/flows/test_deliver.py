@@ -15,7 +15,8 @@ from otpsvc.message import MessageState
 from otpsvc.store import Batch
 from tests.far_ends.valkey import ValkeyServer
 from tests.flows.conftest import NewNode
-from tests.flows.rig import Outlet, eventually, tenant, wrong
+from tests.flows.rig import Outlet, tenant, wrong
+from tests.waiting import PATIENCE, stays, until
 
 CALLBACK = {"callback_url": "https://shop.example/events", "callback_secret": "whsec_"}
 
@@ -32,9 +33,9 @@ async def test_refused_for_good_fails_at_once_and_starts_no_wait(new_node: NewNo
 
     await node.create()
     view = await node.settled()
-    await eventually(lambda: callback.taken)
+    await until(lambda: callback.taken)
     again = await node.create()
-    await eventually(lambda: mail.taken)
+    await until(lambda: mail.taken)
 
     assert (view.state, view.message.state, view.message.reason) == ("failed", "failed", "550 at RCPT")
     assert (view.resend_in, len(mail.tried)) == (0, 2)
@@ -85,7 +86,7 @@ async def test_a_lost_reply_is_sent_once_more_and_flagged(new_node: NewNode) -> 
 
     await node.create()
     view = await node.settled()
-    await asyncio.sleep(0.5)
+    await stays(lambda: len(mail.tried) == 2, seconds=0.5)
 
     assert (view.message.state, view.message.uncertain) == ("sent", 2)
     assert [message.id for message in mail.tried] == [mail.tried[0].id] * 2
@@ -113,9 +114,7 @@ async def test_a_doubt_falls_back_only_where_configured(
 
     await node.create(provider="both")
     await node.settled()
-    await asyncio.sleep(0.1)
-
-    assert len(second.taken) == sent
+    await stays(lambda: len(second.taken) == sent)
 
 
 async def test_a_hanging_channel_delays_no_other(new_node: NewNode) -> None:
@@ -126,10 +125,10 @@ async def test_a_hanging_channel_delays_no_other(new_node: NewNode) -> None:
     for n in range(5):
         await node.create(id=f"user-slow{n}")
     await node.create(id="user-123", provider="spare")
-    await eventually(lambda: quick.taken)
+    await until(lambda: quick.taken and len(slow.tried) > 1)
     inside = len(slow.tried)
     gate.set()
-    await eventually(lambda: len(slow.taken) == 5)
+    await until(lambda: len(slow.taken) == 5)
 
     assert inside == 2
 
@@ -182,7 +181,7 @@ async def test_a_stale_worker_has_no_say(new_node: NewNode) -> None:
     stale = (await dying.store.claim("shop", "mail", "otp", limit=1, lease=100)).taken[0]
     gate = mail.hangs()
     living.courier.start()
-    await eventually(lambda: mail.tried)
+    await until(lambda: mail.tried)
 
     said = [
         await dying.store.beat(stale, lease=9000),
@@ -212,8 +211,9 @@ async def test_a_stop_sends_what_a_claim_brings(new_node: NewNode) -> None:
     node.store.claim = slow_claim  # type: ignore[method-assign]
     node.courier.start()
     await claimed.wait()
-    stopping = asyncio.create_task(node.courier.stop(1))
-    await asyncio.sleep(0.05)
+    stopping = asyncio.create_task(node.courier.stop(PATIENCE))
+    await asyncio.sleep(0)
+    assert not node.courier.lease("shop", "mail"), "it has begun to stop"
     go_on.set()
     await stopping
     view = await node.read()
@@ -235,11 +235,12 @@ async def test_a_channel_that_breaks_is_told(new_node: NewNode) -> None:
 
 async def test_a_slow_send_keeps_its_lease(new_node: NewNode) -> None:
     mail = Outlet()
-    one, two = await new_node(mail=mail), await new_node(mail=mail)
+    # Signs of life every 0.1 s: a machine would have to stand still for all the rest to lose it.
+    one, two = await new_node(mail=mail, lease=3000), await new_node(mail=mail, lease=3000)
     gate = mail.hangs()
 
     await one.create()
-    await asyncio.sleep(1.2)
+    await asyncio.sleep(3.5)
     gate.set()
     view = await two.settled()
 
@@ -253,7 +254,7 @@ async def test_nothing_is_handed_over_after_the_deadline(new_node: NewNode) -> N
 
     await asyncio.sleep(1.1)
     node.courier.start()
-    await eventually(lambda: callback.taken)
+    await until(lambda: callback.taken)
 
     assert mail.tried == []
     assert [event[:2] for event in events(callback)] == [("otp.expired", "user-123")]
@@ -266,9 +267,7 @@ async def test_nothing_is_handed_over_after_a_close(new_node: NewNode) -> None:
     await node.verifier.cancel(node.tenants["shop"], "user-123")
 
     node.courier.start()
-    await asyncio.sleep(0.3)
-
-    assert mail.tried == []
+    await stays(lambda: mail.tried == [])
 
 
 async def test_every_challenge_reaches_one_final_event(new_node: NewNode) -> None:
@@ -276,15 +275,21 @@ async def test_every_challenge_reaches_one_final_event(new_node: NewNode) -> Non
     node = await new_node(tenant(**CALLBACK), mail=mail, callback=callback)
     for id in ("user-verified", "user-locked1", "user-expired"):
         await node.create(id=id, ttl="1" if id == "user-expired" else "300")
-    await eventually(lambda: len(mail.taken) == 3)
-    codes = {str(message.record["id"]): message.code for message in mail.taken}
+    codes: dict[str, str] = {}
+
+    def sent() -> bool:
+        codes.update({str(message.record["id"]): message.code for message in mail.taken})
+        # The third one may be over before its mail leaves.
+        return {"user-verified", "user-locked1"} <= set(codes)
+
+    await until(sent)
 
     await node.check(codes["user-verified"], id="user-verified")
     for _ in range(7):
         with pytest.raises(CheckRefused):
             await node.check(wrong(codes["user-locked1"]), id="user-locked1")
-    await eventually(lambda: len(callback.taken) == 3)
-    await asyncio.sleep(0.3)
+    await until(lambda: len(callback.taken) == 3)
+    await stays(lambda: len(callback.taken) == 3)
 
     assert sorted(event[:2] for event in events(callback)) == [
         ("otp.expired", "user-expired"),
@@ -300,11 +305,11 @@ async def test_an_event_is_tried_again_under_its_id(new_node: NewNode) -> None:
     node = await new_node(tenant(**CALLBACK), mail=mail, callback=callback)
     callback.is_unavailable(times=1)
     await node.create()
-    await eventually(lambda: mail.taken)
+    await until(lambda: mail.taken)
     await node.check(mail.taken[0].code)
-    await eventually(lambda: callback.tried)
+    await until(lambda: callback.tried)
 
-    await eventually(lambda: callback.taken, seconds=9)
+    await until(lambda: callback.taken)
 
     assert [message.id for message in callback.tried] == [callback.tried[0].id] * 2
     assert callback.tried[0].text == callback.tried[1].text
@@ -312,10 +317,11 @@ async def test_an_event_is_tried_again_under_its_id(new_node: NewNode) -> None:
 
 async def test_the_store_comes_back_in_mid_stream(server: ValkeyServer, new_node: NewNode) -> None:
     mail = Outlet()
-    node = await new_node(mail=mail)
+    # What was sent and could not be noted is taken over when the lease has run out, and once.
+    node = await new_node(mail=mail, lease=5000)
     gate = mail.hangs()
     await node.create()
-    await eventually(lambda: mail.tried)
+    await until(lambda: mail.tried)
 
     server.kill()
     gate.set()
@@ -340,7 +346,7 @@ async def test_a_restart_of_a_store_that_may_lose_writes_voids(new_node: NewNode
         unsafe.start()
 
         node.courier.start()
-        await eventually(lambda: callback.taken)
+        await until(lambda: callback.taken)
         view = await node.read()
 
         assert (view.state, view.message.state, view.message.reason) == (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,10 @@ from otpsvc.stores.embedded import EmbeddedStore
 from tests.flows.demo_visit import Demo, Page, running
 from tests.flows.test_demo import code_in, receipt_of
 
+#: Those that nobody has. (NANP: 555-0100 to 555-0199)
+_numbers = itertools.count(100)
+#: The page shows the last try alone, which may be a later one when it is looked at.
+AGAIN = re.compile(r"try ([2-9]|\d\d+) ended with “HTTP 500”")
 #: What a verification's page can change.
 FORMS = ("/done", "/again", "/guess", "/cancel", "/faults")
 
@@ -42,7 +48,8 @@ def address() -> str:
 
 @pytest.fixture
 def number() -> str:
-    return f"+1212555{secrets.randbelow(100) + 100:04d}"
+    """Of this test alone, as the address."""
+    return f"+1212555{next(_numbers):04d}"
 
 
 @pytest.fixture
@@ -87,22 +94,18 @@ def test_mail_server_that_comes_back_keeps_its_port(broken: Demo, address: str) 
 def test_slow_far_ends_delay_messages_and_not_the_shop(broken: Demo, address: str, number: str) -> None:
     for switch in ("mail", "provider"):
         broken.turn(switch, "slow")
-    pages = [
-        broken.fill(broken.get("/demo"), form, to=to)
-        for form, to in (("/sign-up", address), ("/sign-in", number))
-    ]
+    for form, to in (("/sign-up", address), ("/sign-in", number)):
+        page = broken.fill(broken.get("/demo"), form, to=to)
+        page = broken.until(page, lambda page: "has not answered yet" in page.part("story"))
 
-    for page in pages:
-        assert "has not answered yet" in page.part("story")
         assert "on its way" in page.part("inbox")
-    for page in pages:
         broken.until(page, lambda page: "took it" in page.part("story"))
 
 
 def test_provider_that_answers_500_is_tried_again(broken: Demo, number: str) -> None:
     broken.turn("provider", "error")
     page = broken.fill(broken.get("/demo"), "/sign-in", to=number)
-    page = broken.until(page, lambda page: "try 2 ended with “HTTP 500”" in page.part("story"))
+    page = broken.until(page, lambda page: AGAIN.search(page.part("story")) is not None)
     broken.turn("provider", "works")
 
     page = broken.until(page, lambda page: 'class="text"' in page.html)

@@ -7,7 +7,8 @@ import json
 import re
 from typing import Any
 
-from tests.flows.feeders_rig import ASKED, Gate, command, number, until
+from tests.flows.feeders_rig import ASKED, Gate, command, number
+from tests.waiting import until
 
 pytest_plugins = ["tests.drills.feeders_far"]
 

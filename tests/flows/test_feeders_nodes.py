@@ -21,7 +21,6 @@ from tests.far_ends.ws_broker import WsBroker
 from tests.feeders.mqtt_rig import peer
 from tests.flows.feeders_rig import (
     JSON,
-    PATIENCE,
     SCOPES,
     Amqp,
     command,
@@ -32,9 +31,9 @@ from tests.flows.feeders_rig import (
     number,
     rabbit_feeder,
     serve_feeders,
-    until,
     ws_feeder,
 )
+from tests.waiting import until
 
 pytest_plugins = ["tests.drills.feeders_far"]
 
@@ -60,9 +59,10 @@ async def post(api: Api, channel: str, to: str, text: str) -> str:
 
 
 async def ended(api: Api, id: str) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while (await api.ask("GET", f"/api/messages/{id}")).record["state"] != "sent":
-            await asyncio.sleep(0.05)
+    async def is_sent() -> bool:
+        return bool((await api.ask("GET", f"/api/messages/{id}")).record["state"] == "sent")
+
+    await until(is_sent)
 
 
 class Two:
@@ -184,9 +184,11 @@ async def test_processes_that_share_a_store_send_everything_once(
         presence, status = "smsgwpresence/shared", "smsstatus/#"
         mqtt = await stack.enter_async_context(peer(far_mosquitto, presence, status))
         await until(lambda: len(php.receiving) == 2)
-        async with asyncio.timeout(PATIENCE):
-            while states(await listed(place), "mqtt") != ["connected", "standby"]:
-                await asyncio.sleep(0.1)
+
+        async def one_holds() -> bool:
+            return states(await listed(place), "mqtt") == ["connected", "standby"]
+
+        await until(one_holds, lambda: "".join(node.log[-1000:] for node in nodes))
 
         def said(name: str) -> dict[str, str]:
             return {number(): f"{name} {at}" for at in range(30)}
@@ -216,6 +218,7 @@ async def test_processes_that_share_a_store_send_everything_once(
         asked |= late | other
         await until(lambda: not missing(asked), lambda: str(missing(asked)) + delivery.log[-2000:])
 
+        await until(lambda: len(mqtt.bodies(presence)) > 2, lambda: str(mqtt.bodies(presence)))
         assert mqtt.bodies(presence)[:3] == [b"online", b"offline", b"online"]
         assert len(net.sent) == len(asked)
         # Of what was in its hand when it died too: its states are told to their end by the other one.

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.flows.feeders_rig import ASKED, DIALECTS, DOORS, JSON, Gate, command, number, until
+from tests.flows.feeders_rig import ASKED, DIALECTS, DOORS, JSON, Gate, command, number
+from tests.waiting import until
 
 pytest_plugins = ["tests.drills.feeders_far"]
 
@@ -151,9 +152,13 @@ async def test_what_is_blocked_by_one_door_is_refused_at_all(gate: Gate) -> None
     phones = [number() for _ in range(20)]
     to = phones[-1]
     unblock = json.dumps({"command": "unblock-msisdn", "data": {"receiver": to}})
+    await gate.rabbit.publish("sms", *(command(at, "before") for at in phones))
+    # A block also stops what waits to be sent.
+    for at in phones:
+        await gate.sent(at, "before")
     for at in phones:
         block = json.dumps({"command": "block-msisdn", "data": {"msisdn": at}})
-        await gate.rabbit.publish("sms", command(at, "before"), block, command(at, "blocked"))
+        await gate.rabbit.publish("sms", block, command(at, "blocked"))
     await gate.fence("rabbit")
     for at in phones:
         await gate.sent(at, "before")

@@ -19,7 +19,9 @@ from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 import pytest
 
 from otpsvc.loading import Source
-from tests.flows.demo_visit import Demo, free_port, running
+from tests.far_ends.valkey import free_port
+from tests.flows.demo_visit import Demo, running
+from tests.waiting import PATIENCE
 
 _ROOT = Path(__file__).parents[2]
 _STEPS = (_ROOT / "docs/first-steps.md").read_text("utf-8")
@@ -114,18 +116,19 @@ def shop(surroundings: dict[str, str], folder: Path) -> Iterator[Callable[..., s
         yield visit
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
 
 
 def wait_for(browser: OpenerDirector, url: str) -> None:
-    for _ in range(100):
+    end = time.monotonic() + PATIENCE
+    while True:
         try:
             browser.open(url).close()
         except URLError:
+            assert time.monotonic() < end, "the shop did not start"
             time.sleep(0.05)
         else:
             return
-    raise AssertionError("the shop did not start")
 
 
 def test_config_of_the_readme_is_good(tmp_path: Path) -> None:

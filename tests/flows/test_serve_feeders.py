@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 
 from tests.far_ends.folder_feeder import Folder, installed
 from tests.far_ends.valkey import ValkeyServer
-from tests.flows.serving_rig import HASH, Served, check, create, is_alive, until
+from tests.flows.serving_rig import HASH, Served, check, create, is_alive, share_keyring
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -41,6 +43,11 @@ def texts(served: Served) -> list[str]:
     return [line["text"] for line in served.codes()]
 
 
+def moment(line: dict[str, Any]) -> float:
+    """When it was logged, in seconds."""
+    return datetime.fromisoformat(line["timestamp"]).timestamp()
+
+
 async def health(served: Served) -> dict[str, Any]:
     url = f"http://127.0.0.1:{served.admin}/api/health"
     async with aiohttp.ClientSession() as http, http.get(url) as answer:
@@ -57,10 +64,8 @@ async def shown(served: Served, word: str, name: str = "box") -> dict[str, Any]:
         found.update((await health(served))["feeders"].get(name, {"detail": ""}))
         return word in found["detail"]
 
-    for _ in range(4000):
-        if await look():
-            return found
-    raise AssertionError((found, served.log()))
+    await until(look, lambda: f"{found} {served.log()}")
+    return found
 
 
 async def test_one_process_does_all(tmp_path: Path, folder: Folder) -> None:
@@ -75,10 +80,11 @@ async def test_one_process_does_all(tmp_path: Path, folder: Folder) -> None:
 
         found = await shown(served, "connected")
         assert found["ok"] is True
-        metrics = await served.metrics()
-        assert 'otpsvc_feeder_commands_total{feeder="box",outcome="done"} 1.0' in metrics
-        assert 'otpsvc_feeder_dead_letters_total{feeder="box",reason="broken_json"} 1.0' in metrics
-        assert 'otpsvc_feeder_connected{feeder="box"} 1.0' in metrics
+        await served.counted(
+            'otpsvc_feeder_commands_total{feeder="box",outcome="done"} 1.0',
+            'otpsvc_feeder_dead_letters_total{feeder="box",reason="broken_json"} 1.0',
+            'otpsvc_feeder_connected{feeder="box"} 1.0',
+        )
         # The rest goes on beside it.
         await create(http)
 
@@ -95,7 +101,8 @@ async def test_feeders_have_a_process_of_their_own(tmp_path: Path, folder: Folde
         children = served.children()
         assert set(children) == {"api 1", "api 2", "delivery", "feeders", "store"}
         folder.put("1", command("one"))
-        await until(lambda: "one" in texts(served), served.log)
+        # Not earlier: whoever comes next would be handed it again.
+        await until(lambda: folder.answer("1") and "one" in texts(served), served.log)
         assert {pid for _, pid in folder.did()} == {children["feeders"]}
         # Told by the process that delivers, which has the operator's listener.
         assert (await shown(served, "connected"))["ok"] is True
@@ -103,10 +110,9 @@ async def test_feeders_have_a_process_of_their_own(tmp_path: Path, folder: Folde
         os.kill(children["feeders"], signal.SIGKILL)
         await until(lambda: served.children().get("feeders", children["feeders"]) != children["feeders"])
         folder.put("2", command("two"))
-        await until(lambda: "two" in texts(served), served.log)
-        metrics = await served.metrics()
+        await until(lambda: folder.answer("2") and "two" in texts(served), served.log)
         # What the dead one counted stays, and its gauges are gone with it.
-        assert 'otpsvc_feeder_commands_total{feeder="box",outcome="done"} 2.0' in metrics
+        metrics = await served.counted('otpsvc_feeder_commands_total{feeder="box",outcome="done"} 2.0')
         assert metrics.count("otpsvc_feeder_connected{") == 1
 
         # What is taken while it ends is still delivered: deliverers end last.
@@ -166,14 +172,18 @@ async def test_a_feeder_that_is_refused_or_breaks_is_shown_and_hurts_nobody(
     async with served, served.client() as http:
         found = await shown(served, "refused")
         assert (found["ok"], found["detail"]) == (False, "refused: no such login")
-        assert served.lines("feeder refused")[0]["reason"] == "no such login"
+        await served.until_said("feeder refused")
+        refused = served.lines("feeder refused")[0]
+        assert refused["reason"] == "no such login"
         other.put("1", command("one"))
         await until(lambda: "one" in texts(served), served.log)
 
-        # Somebody put it right: a reload does not wait for half a minute.
+        # Somebody put it right: a reload does not wait for as long as a refusal makes it wait.
         folder.behave()
         served.signal(signal.SIGHUP)
         await shown(served, "connected")
+        [connected] = [line for line in served.lines("feeder connected") if line["feeder"] == "box"]
+        assert moment(connected) - moment(refused) < 0.9 * refused["seconds"]
 
         folder.say("crash", "planted-secret")
         await shown(served, "the feeder failed: KeyError")
@@ -191,12 +201,7 @@ async def test_feeders_here_and_the_rest_there(tmp_path: Path, folder: Folder) -
     with ValkeyServer(persistence="always") as store:
         there = Served(tmp_path / "a", "--only", "api", "--only", "delivery", store=store.url, more=more)
         here = Served(tmp_path / "b", "--only", "feeders", store=store.url, more=more)
-        there.command("keys", "create")
-        (here.folder / "data").mkdir(mode=0o700)
-        (here.folder / "data" / "keyring.toml").write_bytes(
-            (there.folder / "data" / "keyring.toml").read_bytes()
-        )
-        (here.folder / "data" / "keyring.toml").chmod(0o600)
+        share_keyring(there, here)
         async with there, here, there.client() as http, here.client() as nobody:
             folder.put("1", command("one"))
             await until(lambda: "one" in texts(there), here.log)

@@ -24,7 +24,8 @@ import trustme
 
 from tests.far_ends.smtp_server import SmtpServer
 from tests.far_ends.valkey import free_port
-from tests.flows.serving_rig import HASH, ROOT, SECRET, Served, until
+from tests.flows.serving_rig import HASH, ROOT, SECRET, Served
+from tests.waiting import PATIENCE, until
 
 MANUAL = ROOT / "docs" / "website.md"
 EXAMPLES = ROOT / "docs" / "examples"
@@ -183,7 +184,7 @@ class Shop:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
 
     def log(self) -> str:
         return self._log.read_text()

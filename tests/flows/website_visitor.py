@@ -12,6 +12,8 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 from yarl import URL
 
+from tests.waiting import PATIENCE
+
 
 @dataclass
 class Form:
@@ -112,7 +114,7 @@ class Browser:
 
     async def _ask(self, method: str, url: str, **more: Any) -> Page:
         assert self._http is not None
-        async with asyncio.timeout(20), self._http.request(method, url, **more) as answer:
+        async with asyncio.timeout(PATIENCE), self._http.request(method, url, **more) as answer:
             return Page(answer.status, str(answer.url), answer.headers, await answer.text())
 
     # At the shop.

@@ -1,4 +1,4 @@
-"""An emulated network, its modems, and a plain terminal to talk to one."""
+"""An emulated network, its modems and a plain terminal; a scripted far end and its client."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from otpsvc.gsm.emulator import EmulatedModem, Network
+from tests.gsm.far_end import Client, FarEnd
 from tests.gsm.terminal import Terminal
 
 
@@ -43,3 +44,17 @@ async def dial() -> AsyncIterator[Callable[[EmulatedModem], Awaitable[Terminal]]
             return await stack.enter_async_context(Terminal(modem.path))
 
         yield open_terminal
+
+
+@pytest.fixture
+async def far() -> AsyncIterator[FarEnd]:
+    async with FarEnd() as far:
+        yield far
+
+
+@pytest.fixture
+async def client(far: FarEnd) -> AsyncIterator[Client]:
+    client = Client()
+    await client.at.open(far.path, 115200)
+    yield client
+    client.at.close()

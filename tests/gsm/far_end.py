@@ -15,9 +15,8 @@ from otpsvc.gsm.at import At, Response
 from otpsvc.gsm.settings import Timeouts
 from otpsvc.gsm.trace import TraceLine
 from otpsvc.gsm.urc import Urc
+from tests.waiting import PATIENCE, until
 
-#: Seconds until a test gives up: generous, for busy machines.
-PATIENCE = 20.0
 #: Generous where an answer comes, so that no test depends on how fast the machine is.
 TIMEOUTS = Timeouts(basic=15, setting=15, slow=15, storage=15, prompt=15, result=15, late_result=30)
 PDU = "0011000B912618325476F80000AA0AE8329BFD4697D9EC37"
@@ -35,7 +34,6 @@ class FarEnd:
         os.set_blocking(self._master, False)
         self.path = os.ttyname(self._slave)
         self.seen = bytearray()
-        self._came = asyncio.Event()
         self._answers: dict[bytes, bytes] = {}
 
     async def __aenter__(self) -> Self:
@@ -72,19 +70,13 @@ class FarEnd:
 
     async def expect(self, data: bytes) -> None:
         """Wait until the client wrote exactly this next."""
-        async with asyncio.timeout(PATIENCE):
-            while len(self.seen) < len(data):
-                self._came.clear()
-                await self._came.wait()
+        await until(lambda: len(self.seen) >= len(data), lambda: bytes(self.seen))
         got, self.seen = bytes(self.seen[: len(data)]), self.seen[len(data) :]
         assert got == data
 
     async def until(self, data: bytes) -> bytes:
         """Wait until the client wrote this, and forget all up to its end; gives what was before."""
-        async with asyncio.timeout(PATIENCE):
-            while data not in self.seen:
-                self._came.clear()
-                await self._came.wait()
+        await until(lambda: data in self.seen, lambda: bytes(self.seen))
         before, _, rest = bytes(self.seen).partition(data)
         self.seen = bytearray(rest)
         return before
@@ -108,7 +100,6 @@ class FarEnd:
             self.seen = bytearray(rest)
             if command:
                 self.say(self._answers[command])
-        self._came.set()
 
 
 class Client:
@@ -123,15 +114,11 @@ class Client:
         )
 
     async def hears(self, count: int = 1) -> list[Urc]:
-        async with asyncio.timeout(PATIENCE):
-            while len(self.heard) < count:
-                await asyncio.sleep(0.005)
+        await until(lambda: len(self.heard) >= count, lambda: self.heard)
         return self.heard
 
     async def is_cut(self) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not self.losses:
-                await asyncio.sleep(0.005)
+        await until(lambda: self.losses)
 
 
 async def end(task: asyncio.Task[Any]) -> Any:
@@ -148,6 +135,13 @@ async def cancel(task: asyncio.Task[Any]) -> None:
 def submit(client: Client, **options: Any) -> asyncio.Task[Any]:
     limits: dict[str, Any] = {"prompt": 15, "result": 15, "late": 30} | options
     return asyncio.create_task(client.at.submit("AT+CMGS=23", PDU, **limits))
+
+
+async def at_once(far: FarEnd, client: Client) -> None:
+    """Nothing was written, and nothing is owed: the next command is the next that the far end sees."""
+    task = asyncio.create_task(client.at.ask("AT+CGMM"))
+    await far.answer(b"AT+CGMM", b"\r\nM1\r\n\r\nOK\r\n")
+    assert await end(task) == Response((b"M1",))
 
 
 async def usual(far: FarEnd, client: Client) -> None:

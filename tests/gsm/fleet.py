@@ -16,10 +16,23 @@ from otpsvc.gsm.pool import Pool
 from otpsvc.gsm.port import Line, Receiver, open_port
 from otpsvc.gsm.settings import ModemSettings, PoolSettings, Timeouts
 from otpsvc.gsm.types import Change, Delivered, Event, Job, State
-from tests.gsm.scripted import until
+from tests.waiting import until
 
-#: Generous where nothing is wrong, short where a test waits for the end of it.
-TIMEOUTS = Timeouts(basic=3, setting=5, slow=5, prompt=2, result=2, late_result=6, sim=20)
+#: None of them ends where nothing is wrong, however busy the machine is.
+TIMEOUTS = Timeouts(
+    basic=10,
+    setting=10,
+    slow=60,
+    storage=60,
+    prompt=60,
+    result=60,
+    late_result=120,
+    ussd=60,
+    reset=60,
+    sim=60,
+)
+#: For tests that wait for the end of some.
+QUICK = Timeouts(basic=2, setting=3, slow=5, prompt=2, result=2, late_result=6, sim=20)
 
 
 class Tapped:
@@ -105,7 +118,7 @@ class Fleet:
     async def ready(self, *names: str) -> None:
         """Wait until these modems, else all, take work."""
         wanted = names or [modem.name for modem in self.modems]
-        await until(lambda: all(self.pool.modem(name).ready for name in wanted), 60)
+        await until(lambda: all(self.pool.modem(name).ready for name in wanted))
 
     def alter(self, number: int, **fields: Any) -> list[ModemSettings]:
         """The settings of all modems, with other ones for this modem."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from otpsvc.errors import CommandFailed, LineLost, ModemError, NoAnswer
@@ -128,12 +128,5 @@ class Rig:
 def job(text: str = "Your code is 123456", **fields: Any) -> Job:
     fields.setdefault("id", "job")
     fields.setdefault("to", NUMBER)
-    fields.setdefault("deadline", time.monotonic() + 60)
+    fields.setdefault("deadline", time.monotonic() + 600)
     return Job(text=text, **fields)
-
-
-async def until(true: Callable[[], object], seconds: float = 30.0) -> None:
-    """Wait until it is true."""
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.002)

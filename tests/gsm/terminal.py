@@ -8,11 +8,11 @@ import tty
 from types import TracebackType
 from typing import Self
 
+from otpsvc.gsm.emulator import EmulatedModem
 from otpsvc.gsm.parts import split
 from otpsvc.gsm.pdu import Submit
+from tests.waiting import until
 
-#: Seconds until a test gives up: generous, for busy machines.
-PATIENCE = 20.0
 FINAL = (b"OK\r\n", b"ERROR\r\n", b"+CMS ERROR: ", b"+CME ERROR: ")
 
 
@@ -20,7 +20,6 @@ class Terminal:
     def __init__(self, path: str) -> None:
         self._path = path
         self.port = -1
-        self._came = asyncio.Event()
         self.seen = bytearray()
         self.gone = False
 
@@ -50,27 +49,21 @@ class Terminal:
             self.gone = True
             asyncio.get_running_loop().remove_reader(self.port)
         self.seen += data
-        self._came.set()
 
     def type(self, data: bytes) -> None:
         os.write(self.port, data)
 
     async def until(self, *ends: bytes) -> bytes:
         """Everything up to one of `ends` (or to the unplugging), taken out of `seen`."""
-        async with asyncio.timeout(PATIENCE):
-            while not self.gone:
-                found = [self.seen.find(end) + len(end) for end in ends if end in self.seen]
-                if found:
-                    return self._take(min(found))
-                self._came.clear()
-                await self._came.wait()
-        return self._take(len(self.seen))
+        await until(
+            lambda: self.gone or any(end in self.seen for end in ends),
+            lambda: f"{bytes(self.seen)!r} without {ends}",
+        )
+        found = [self.seen.find(end) + len(end) for end in ends if end in self.seen]
+        return self._take(min(found, default=len(self.seen)))
 
     async def unplugged(self) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not self.gone:
-                self._came.clear()
-                await self._came.wait()
+        await until(lambda: self.gone)
 
     def _take(self, count: int) -> bytes:
         taken = bytes(self.seen[:count])
@@ -92,3 +85,24 @@ class Terminal:
         if not shown.endswith(">"):
             return shown
         return await self.ask(pdu + "\x1a")
+
+
+async def reads(modem: EmulatedModem, terminal: Terminal, typed: bytes) -> None:
+    """Type what is not answered now, and wait until the modem has read it: a pty takes its time."""
+    came, heard = bytearray(), modem._wire._received
+
+    def hear(octets: bytes) -> None:
+        came.extend(octets)
+        heard(octets)
+
+    modem._wire._received = hear
+    terminal.type(typed)
+    await until(lambda: came.endswith(typed), lambda: bytes(came))
+    modem._wire._received = heard
+
+
+def let_time_pass(modem: EmulatedModem) -> None:
+    """What the running command waits for is over, however long it was to last."""
+    if modem.dialogue._timer is not None:
+        modem.dialogue._timer.cancel()
+    modem.dialogue._resume()

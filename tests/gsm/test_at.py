@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -19,21 +18,7 @@ from otpsvc.gsm.urc import (
     Urc,
     UssdCame,
 )
-from tests.gsm.far_end import CAME, HEADER, PDU, Client, FarEnd, end, usual
-
-
-@pytest.fixture
-async def far() -> AsyncIterator[FarEnd]:
-    async with FarEnd() as far:
-        yield far
-
-
-@pytest.fixture
-async def client(far: FarEnd) -> AsyncIterator[Client]:
-    client = Client()
-    await client.at.open(far.path, 115200)
-    yield client
-    client.at.close()
+from tests.gsm.far_end import CAME, HEADER, PDU, Client, FarEnd, at_once, end, usual
 
 
 async def test_asks_and_is_answered(far: FarEnd, client: Client) -> None:
@@ -178,8 +163,8 @@ async def test_a_ussd_text_with_line_ends(far: FarEnd, client: Client) -> None:
 
 
 async def test_a_ussd_text_whose_quote_stays_open_eats_no_result(far: FarEnd, client: Client) -> None:
-    far.say(b'\r\n+CUSD: 0,"never closed\r\n')
-    await asyncio.sleep(0.3)
+    client.at.received(b'\r\n+CUSD: 0,"never closed\r\n')
+    await asyncio.sleep(0.2)  # longer than a break within an answer
     await usual(far, client)
 
     assert client.heard == [UssdCame(0, "never closed", 15)]
@@ -234,12 +219,11 @@ async def test_an_answer_that_never_ends_is_capped(client: Client, far: FarEnd) 
 async def test_a_command_is_one_printable_line(far: FarEnd, client: Client, command: str) -> None:
     with pytest.raises(ValueError, match="printable"):
         await client.at.ask(command)
-    assert not far.seen
+    await at_once(far, client)
 
 
 @pytest.mark.parametrize("body", ["0011\x1a", "0011\r", "001", "hello"])
 async def test_a_body_is_hex(far: FarEnd, client: Client, body: str) -> None:
     with pytest.raises(ValueError, match="hex"):
         await client.at.submit("AT+CMGS=1", body, prompt=1, result=1, late=1)
-    assert not far.seen
-    await usual(far, client)
+    await at_once(far, client)

@@ -12,7 +12,8 @@ from otpsvc.gsm.at import LostWhileSending
 from otpsvc.gsm.emulator import PROMPTS, EmulatedModem, Network
 from otpsvc.gsm.parts import split
 from otpsvc.gsm.pdu import Submit
-from tests.gsm.far_end import PATIENCE, TIMEOUTS, Client
+from tests.gsm.far_end import TIMEOUTS, Client
+from tests.waiting import PATIENCE, until
 
 PlugIn = Callable[..., Awaitable[EmulatedModem]]
 NUMBER = "+6281234567889"
@@ -96,13 +97,13 @@ async def test_every_fault_and_the_next_text_is_sent(
     if "unplug" in fault:
         await modem.plug()
         await client.at.open(str(modem.path), 115200)
-    async with asyncio.timeout(PATIENCE):
-        while not await client.at.resync():
-            pass
+    await until(client.at.resync)
     await client.at.ask("AT+CMGF=0")
-    async with asyncio.timeout(PATIENCE):
-        while not (await client.at.ask("AT+CREG?")).lines[0].startswith(b"+CREG: 0,1"):
-            await asyncio.sleep(0.02)
+
+    async def registered() -> bool:
+        return (await client.at.ask("AT+CREG?")).lines[0].startswith(b"+CREG: 0,1")
+
+    await until(registered)
     await send(client, "second")
     await net.arrived(1)
     assert net.sent[-1].text == "second"

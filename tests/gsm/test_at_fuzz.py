@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 from otpsvc.errors import ModemError
 from otpsvc.gsm.at import At
 from otpsvc.gsm.port import Line, Receiver
-from otpsvc.gsm.settings import Timeouts
 from otpsvc.gsm.trace import TraceLine
 from otpsvc.gsm.urc import Urc
+from tests.gsm.far_end import CAME, PDU, TIMEOUTS
 
-PDU = "0011000B912618325476F80000AA0AE8329BFD4697D9EC37"
-CAME = "0791261832547698040B912618325476F80000AA"
 #: A recorded dialogue: what was asked, and all that came until its end.
 DIALOGUE: list[tuple[str, bytes]] = [
     ("AT", b"AT\r\r\nOK\r\n"),
@@ -62,7 +60,7 @@ class Talk:
         self.at = At(
             heard=self.heard.append,
             lost=lambda _: None,
-            timeouts=Timeouts(),
+            timeouts=TIMEOUTS,
             trace=self.traced.append,
             open_port=self._open,
         )
@@ -155,6 +153,25 @@ async def test_rounds_without_end_keep_nothing() -> None:
         talk.at.received(b"\r\n+CMGS: 1\r\n\r\nOK\r\n")
         assert await task == 1
 
+    assert timers(talk) == []
+
+
+async def test_a_loss_between_reference_and_ok_keeps_nothing() -> None:
+    talk = Talk()
+    await talk.at.open("", 0)
+    task = talk.begin("AT+CMGS=23")
+    await steps()
+    talk.at.received(b"\r\n> ")
+    await steps()
+    talk.at.received(b"\r\n+CMGS: 1\r\n")
+    assert len(timers(talk)) == 2
+    talk.at.lost("the port is gone")
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert timers(talk) == []
+
+
+def timers(talk: Talk) -> list[object]:
+    """What is still to come: of this port, for every test has the same loop."""
     loop: Any = asyncio.get_running_loop()
-    mine = [handle for handle in loop._scheduled if "expire" in repr(handle) and not handle.cancelled()]
-    assert mine == []
+    return [each for each in loop._scheduled if getattr(each._callback, "__self__", 0) is talk.at._exchange]

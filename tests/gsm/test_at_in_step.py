@@ -1,32 +1,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from otpsvc.errors import NoAnswer
-from otpsvc.gsm.at import Response
+from otpsvc.gsm.at import At, Response
+from otpsvc.gsm.port import Line, Receiver
 from otpsvc.gsm.settings import Timeouts
 from otpsvc.gsm.urc import (
     Boot,
     LateResult,
 )
-from tests.gsm.far_end import CAME, PDU, Client, FarEnd, cancel, end, submit, usual
-
-
-@pytest.fixture
-async def far() -> AsyncIterator[FarEnd]:
-    async with FarEnd() as far:
-        yield far
-
-
-@pytest.fixture
-async def client(far: FarEnd) -> AsyncIterator[Client]:
-    client = Client()
-    await client.at.open(far.path, 115200)
-    yield client
-    client.at.close()
+from tests.gsm.far_end import CAME, PDU, Client, FarEnd, at_once, cancel, end, submit, usual
+from tests.waiting import until
 
 
 async def test_an_answer_that_comes_late_is_not_the_next_ones(far: FarEnd, client: Client) -> None:
@@ -36,10 +23,8 @@ async def test_an_answer_that_comes_late_is_not_the_next_ones(far: FarEnd, clien
         await end(task)
     far.say(b"\r\nLATE\r\n\r\nOK\r\n\r\nRING\r\n")
     await client.hears()
-    task = asyncio.create_task(client.at.ask("AT+CGMM"))
-    await far.answer(b"AT+CGMM", b"\r\nM1\r\n\r\nOK\r\n")
 
-    assert await end(task) == Response((b"M1",))
+    await at_once(far, client)
 
 
 @pytest.mark.parametrize("answer", [b"\r\nOK\r\n", b"\r\n+CMEE: 1\r\n\r\nOK\r\n", b"\r\nERROR\r\n"])
@@ -210,23 +195,45 @@ async def test_resync_of_a_modem_in_step(far: FarEnd, client: Client) -> None:
     assert await client.at.resync()
 
 
-async def test_resync_of_a_modem_that_knows_no_mark(far: FarEnd) -> None:
-    client = Client(Timeouts(basic=0.3))
-    await client.at.open(far.path, 115200)
-    far.in_step()
-    far.always(b"AT+CMEE?", b"\r\nERROR\r\n")
-    assert await client.at.resync()
-    client.at.close()
+class AnswersAtOnce:
+    """A line whose far end answers in the loop's next step: before any timer, on any machine."""
+
+    def __init__(self, receiver: Receiver, answers: dict[bytes, bytes]) -> None:
+        self._receiver = receiver
+        self._answers = answers
+
+    def write(self, data: bytes) -> None:
+        if answer := self._answers.get(data):
+            asyncio.get_running_loop().call_soon(self._receiver.received, answer)
+
+    def close(self) -> None:
+        pass
+
+
+async def test_resync_of_a_modem_that_knows_no_mark() -> None:
+    async def open_port(path: str, baud: int, receiver: Receiver) -> Line:
+        return AnswersAtOnce(receiver, {b"AT\r": b"\r\nOK\r\n", b"AT+CMEE?\r": b"\r\nERROR\r\n"})
+
+    at = At(heard=lambda _: None, lost=lambda _: None, timeouts=Timeouts(basic=0.05), open_port=open_port)
+    await at.open("", 0)
+
+    assert await at.resync()
 
 
 async def test_resync_of_a_modem_that_hangs(far: FarEnd) -> None:
     client = Client(Timeouts(basic=0.05))
     await client.at.open(far.path, 115200)
 
+    async def tried(count: int) -> None:
+        """A pty takes its time."""
+        await until(lambda: far.seen.count(b"\x1b\rAT") >= count, lambda: bytes(far.seen))
+        assert bytes(far.seen).count(b"\x1b\rAT") == count
+
     assert not await client.at.resync()
-    assert bytes(far.seen).count(b"\x1b\rAT") == 3
+    await tried(3)
     with pytest.raises(NoAnswer):
         await client.at.ask("AT+CGMM")
+    await tried(6)
     assert b"CGMM" not in far.seen
     client.at.close()
 

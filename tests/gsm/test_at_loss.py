@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,20 +10,6 @@ from otpsvc.gsm.urc import (
     Boot,
 )
 from tests.gsm.far_end import PDU, Client, FarEnd, cancel, end, submit, usual
-
-
-@pytest.fixture
-async def far() -> AsyncIterator[FarEnd]:
-    async with FarEnd() as far:
-        yield far
-
-
-@pytest.fixture
-async def client(far: FarEnd) -> AsyncIterator[Client]:
-    client = Client()
-    await client.at.open(far.path, 115200)
-    yield client
-    client.at.close()
 
 
 async def test_nothing_is_written_before_opening_or_after_closing(far: FarEnd, client: Client) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gsm.terminal import PATIENCE, Terminal
+from tests.gsm.terminal import Terminal
+from tests.waiting import PATIENCE
 
 
 class Started:

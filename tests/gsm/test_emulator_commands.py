@@ -11,6 +11,7 @@ from otpsvc.gsm.emulator import EmulatedModem, Network
 from otpsvc.gsm.parts import split
 from otpsvc.gsm.pdu import Submit
 from tests.gsm.terminal import Terminal
+from tests.waiting import until
 
 Dial = Callable[[EmulatedModem], Awaitable[Terminal]]
 PlugIn = Callable[..., Awaitable[EmulatedModem]]
@@ -148,12 +149,14 @@ async def test_a_sim_that_is_busy(plug_in: PlugIn, dial: Dial) -> None:
 
 
 async def test_registration_is_told(plug_in: PlugIn, dial: Dial) -> None:
+    assert (await plug_in(registration=1000.0)).stat == 2
     modem = await plug_in(echo=False, registration=0.1, stat=5)
-    assert modem.stat == 2
     terminal = await dial(modem)
-    while "+CREG: 1,5" not in await terminal.ask("AT+CREG=1;+CREG?"):
-        pass
 
+    async def registered() -> bool:
+        return "+CREG: 1,5" in await terminal.ask("AT+CREG=1;+CREG?")
+
+    await until(registered)
     modem.register(2)
     assert await terminal.until(b"\n+CREG: 2\r\n")
     assert await terminal.hand("+62812", "Nobody hears") == "+CMS ERROR: 331"
@@ -308,7 +311,7 @@ async def test_where_reports_go(plug_in: PlugIn, dial: Dial, net: Network) -> No
 
 async def test_direct_texts_are_acknowledged(plug_in: PlugIn, dial: Dial, net: Network) -> None:
     """With +CSMS=1 the next one waits, and none comes directly when +CNMA stays out."""
-    modem = await plug_in(echo=False)
+    modem = await plug_in(echo=False, acknowledge=1000.0)
     terminal = await dial(modem)
     await terminal.ask("AT+CSMS=1;+CNMI=2,2,0,1,0")
 
@@ -318,7 +321,9 @@ async def test_direct_texts_are_acknowledged(plug_in: PlugIn, dial: Dial, net: N
     assert net.waiting(modem.number) == 1
     modem.quirks.acknowledge = 0.01
     assert "+CMT: ," in await terminal.ask("AT+CNMA")
-    answer = ""
-    while "2,0,0,0,0" not in answer:
-        answer = await terminal.ask("AT+CNMI?")
+
+    async def given_up() -> bool:
+        return "2,0,0,0,0" in await terminal.ask("AT+CNMI?")
+
+    await until(given_up)
     assert net.waiting(modem.number) == 1

@@ -10,24 +10,17 @@ import pytest
 from otpsvc.gsm.emulator import PROMPTS, EmulatedModem, Fault, Network
 from otpsvc.gsm.parts import split
 from otpsvc.gsm.pdu import Submit
-from tests.gsm.terminal import PATIENCE, Terminal
+from tests.gsm.terminal import Terminal, let_time_pass, reads
+from tests.waiting import stays, until
 
 Dial = Callable[[EmulatedModem], Awaitable[Terminal]]
 PlugIn = Callable[..., Awaitable[EmulatedModem]]
 BODY, LENGTH = Submit(to="+62812", part=split("Hello", reference=0)[0]).encoded()
 
 
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not true():
-            await asyncio.sleep(0.005)
-
-
 async def silent(terminal: Terminal) -> None:
     """It answers nothing: there is no event to wait for, so it gets a while."""
-    await asyncio.sleep(0.05)
-    assert b"OK" not in terminal.seen
-    assert b"ERROR" not in terminal.seen
+    await stays(lambda: b"OK" not in terminal.seen and b"ERROR" not in terminal.seen, seconds=0.1)
 
 
 async def submit(terminal: Terminal, *ends: bytes) -> str:
@@ -159,7 +152,7 @@ async def test_hanging_and_waking(plug_in: PlugIn, dial: Dial, net: Network, fau
         await terminal.until(b"> ")
         terminal.type(BODY.encode() + b"\x1a")
     await until(lambda: modem.hung)
-    terminal.type(b"AT+CSQ\r")
+    await reads(modem, terminal, b"AT+CSQ\r")
     modem.say("+UNHEARD: 1")
     await silent(terminal)
     modem.wake()
@@ -172,13 +165,14 @@ async def test_hanging_while_a_text_is_on_its_way(plug_in: PlugIn, dial: Dial, n
     """The network takes it; the answer is lost."""
     modem = await plug_in(echo=False)
     terminal = await dial(modem)
-    net.latency = 0.1
+    net.latency = 1000.0
     await terminal.ask(f"AT+CMGS={LENGTH}", b"> ")
 
     terminal.type(BODY.encode() + b"\x1a")
     await until(lambda: modem.dialogue.running)
     modem.hang()
-    await net.arrived(1)
+    let_time_pass(modem)
+    assert len(net.sent) == 1
     modem.wake()
     assert await terminal.ask("AT") == "OK"
 
@@ -186,25 +180,27 @@ async def test_hanging_while_a_text_is_on_its_way(plug_in: PlugIn, dial: Dial, n
 @pytest.mark.parametrize("end", ["reboot", "pull"])
 async def test_ending_while_a_text_is_on_its_way(plug_in: PlugIn, dial: Dial, net: Network, end: str) -> None:
     """It never reaches the network."""
-    modem = await plug_in(echo=False, boot_time=0.2)
+    modem = await plug_in(echo=False)
     terminal = await dial(modem)
-    net.latency = 0.1
+    net.latency = 1000.0
     await terminal.ask(f"AT+CMGS={LENGTH}", b"> ")
 
     terminal.type(BODY.encode() + b"\x1a")
     await until(lambda: modem.dialogue.running)
     getattr(modem, end)()
-    await asyncio.sleep(0.2)
+    assert not modem.dialogue.running
+    let_time_pass(modem)
     assert net.parts == []
 
 
 async def test_a_modem_that_starts_hears_nothing(plug_in: PlugIn, dial: Dial) -> None:
-    modem = await plug_in(echo=False, boot_time=0.2)
+    modem = await plug_in(echo=False, boot_time=1000.0)
     terminal = await dial(modem)
     await terminal.ask("AT")
 
     modem.reboot()
-    terminal.type(b"AT+CSQ\r")
+    await reads(modem, terminal, b"AT+CSQ\r")
+    modem._start()
     await terminal.until(b"RDY\r\n")
     assert (await terminal.ask("AT")).endswith("OK")
     assert modem.asked_for("+CSQ") == 0
@@ -230,7 +226,8 @@ async def test_rebooting_anywhere(plug_in: PlugIn, dial: Dial, net: Network, fau
     terminal.type(f"AT+CMGS={LENGTH}\r".encode())
     if "command" not in fault:
         await terminal.until(b"> ")
-        terminal.type(BODY.encode() + b"\x1a")
+        if "prompt" not in fault:
+            terminal.type(BODY.encode() + b"\x1a")
     seen = await terminal.until(b"Call Ready\r\n")
     assert b"\r\nRDY\r\n" in seen
     assert b"+CMGS" not in seen
@@ -343,12 +340,13 @@ async def test_chatter_at_the_prompt(plug_in: PlugIn, dial: Dial) -> None:
 async def test_what_is_typed_while_a_command_runs(
     plug_in: PlugIn, dial: Dial, busy: str, answers: int
 ) -> None:
-    modem = await plug_in(echo=False, busy=busy, answers={"+COPS?": "late 0.1"})
+    modem = await plug_in(echo=False, busy=busy, answers={"+COPS?": "late 1000"})
     terminal = await dial(modem)
 
     terminal.type(b"AT+COPS?\rAT+CSQ\r")
     await until(lambda: modem.asked_for("+COPS?"))
-    terminal.type(b"AT+CSQ\r")
+    await reads(modem, terminal, b"AT+CSQ\r")
+    let_time_pass(modem)
     await terminal.until(b"EMULATED")
     await terminal.ask("AT+CGSN")
     assert modem.asked_for("+CSQ") == answers
@@ -402,9 +400,11 @@ async def _reports(net: Network, terminal: Terminal, count: int) -> list[str]:
     await terminal.until(b"> ")
     pdu, _ = Submit(to="+62812", part=split("Hello", reference=0)[0], report=True).encoded()
     terminal.type(pdu.encode() + b"\x1a")
-    async with asyncio.timeout(PATIENCE):
-        while terminal.seen.count(b"+CDS: ") < count or not terminal.seen.endswith(b"\r\n"):
-            await asyncio.sleep(0.005)
+    # Each line comes when it comes: the answer's two, and two of each report.
+    await until(
+        lambda: terminal.seen.endswith(b"\r\n") and len(terminal.seen.split()) >= 3 + 3 * count,
+        lambda: terminal.seen,
+    )
     return [line for line in terminal.seen.decode().splitlines() if line]
 
 

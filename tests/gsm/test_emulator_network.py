@@ -10,6 +10,7 @@ from otpsvc.gsm.emulator import EmulatedModem, Network
 from otpsvc.gsm.parts import split
 from otpsvc.gsm.pdu import Deliver, Submit, read
 from tests.gsm.terminal import Terminal
+from tests.waiting import until
 
 Dial = Callable[[EmulatedModem], Awaitable[Terminal]]
 PlugIn = Callable[..., Awaitable[EmulatedModem]]
@@ -86,8 +87,7 @@ async def test_modems_text_each_other(plug_in: PlugIn, dial: Dial, net: Network)
     terminal = await dial(other)
 
     await terminal.hand(one.number, "Between us")
-    while not stored(one):
-        await terminal.ask("AT")
+    await until(lambda: stored(one))
     assert [(text.sender, text.text) for text in stored(one)] == [(other.number, "Between us")]
 
 

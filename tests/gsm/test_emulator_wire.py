@@ -12,16 +12,11 @@ from pathlib import Path
 import pytest
 
 from otpsvc.gsm.emulator import EmulatedModem, Network
-from tests.gsm.terminal import PATIENCE, Terminal
+from tests.gsm.terminal import Terminal
+from tests.waiting import until
 
 Dial = Callable[[EmulatedModem], Awaitable[Terminal]]
 PlugIn = Callable[..., Awaitable[EmulatedModem]]
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not true():
-            await asyncio.sleep(0.005)
 
 
 def there(path: str) -> bool:
@@ -157,9 +152,12 @@ async def test_a_client_that_does_not_read_harms_nobody(modem: EmulatedModem, di
     for _ in range(4000):
         modem.say("+SOMETHING: that nobody reads, over and over again")
     asyncio.get_running_loop().add_reader(terminal.port, terminal._read)
-    while b"+CSQ: 20,99\r\n\r\nOK\r\n" not in terminal.seen:
+
+    def answered() -> bool:
         terminal.type(b"AT+CSQ\r")
-        await asyncio.sleep(0.01)
+        return b"+CSQ: 20,99\r\n\r\nOK\r\n" in terminal.seen
+
+    await until(answered)
     assert 4000 < len(terminal.seen) < 200_000
 
 

@@ -17,12 +17,24 @@ from otpsvc.gsm.parts import split
 from otpsvc.gsm.pdu import StatusReport, Submit
 from otpsvc.gsm.settings import ModemSettings, Timeouts
 from otpsvc.gsm.types import Change, Event, State, Text
+from tests.waiting import until
 
-#: Seconds that a test waits for something at most: the machine may be busy.
-LONG = 40.0
 PlugIn = Callable[..., Awaitable[EmulatedModem]]
-#: Short where a test waits for the end of it.
+#: None of them ends where nothing is wrong, however busy the machine is.
 TIMEOUTS = Timeouts(
+    basic=10,
+    setting=10,
+    slow=60,
+    storage=60,
+    prompt=60,
+    result=60,
+    late_result=120,
+    ussd=60,
+    reset=60,
+    sim=60,
+)
+#: For tests that wait for the end of some.
+QUICK = Timeouts(
     basic=0.5,
     setting=1.0,
     slow=2.0,
@@ -37,17 +49,17 @@ TIMEOUTS = Timeouts(
 
 
 class Clock:
-    """Real time, and what a test puts on top; or time that stands still."""
+    """Real time, or time that stands still; and what a test puts on top."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
         self._still = 0.0
 
     def __call__(self) -> float:
-        return self._still or time.monotonic() + self.ahead
+        return (self._still or time.monotonic()) + self.ahead
 
     def stop(self) -> None:
-        self._still = self()
+        self._still = time.monotonic()
 
     def go(self) -> None:
         self._still = 0.0
@@ -79,6 +91,11 @@ class Rig:
         """Wait until so many texts and reports were offered."""
         await until(lambda: self.offers >= count)
 
+    def since(self, state: State) -> list[State]:
+        """All that it was after it was this for the last time."""
+        states = self.states
+        return states[len(states) - states[::-1].index(state) :]
+
     async def until(self, *states: State) -> None:
         """Wait until it is in one of them."""
         await until(lambda: self.modem.state in states, lambda: f"{self.modem.state}: {self.states}")
@@ -97,14 +114,6 @@ async def until_asked(modem: EmulatedModem, word: str, count: int) -> None:
 async def until_read(modem: EmulatedModem) -> None:
     """Wait until each of its three memories was listed, as after every start."""
     await until_asked(modem, "+CMGL=", 3)
-
-
-async def until(holds: Callable[[], object], story: Callable[[], str] = lambda: "") -> None:
-    """Wait until it holds."""
-    end = time.monotonic() + LONG
-    while not holds():
-        assert time.monotonic() < end, story()
-        await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -164,6 +173,11 @@ async def running(
 def limits(**changed: float) -> Timeouts:
     """TIMEOUTS with some others."""
     return structs.replace(TIMEOUTS, **changed)
+
+
+def short(*names: str) -> Timeouts:
+    """TIMEOUTS, but of these the ones of QUICK."""
+    return limits(**{name: getattr(QUICK, name) for name in names})
 
 
 async def test_it_becomes_ready_and_sends(net: Network, modem: EmulatedModem) -> None:

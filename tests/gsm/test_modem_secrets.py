@@ -9,7 +9,8 @@ import pytest
 from otpsvc.errors import ModemError, StoreUnavailable
 from otpsvc.gsm.emulator import Network
 from otpsvc.gsm.types import State
-from tests.gsm.test_modem_rig import PlugIn, running, until
+from tests.gsm.test_modem_rig import PlugIn, limits, running
+from tests.waiting import until
 
 CODE, TO, SENDER, PIN, WRONG, REPLY = "817263", "+628139876543", "+628998877665", "4711", "8642", "55443"
 
@@ -26,7 +27,7 @@ async def test_planted_words_are_nowhere(
         await rig.until(State.PIN)
         said += [*rig.changes, rig.modem.reason]
     modem.sim.tries = 3
-    async with running(modem, pin=PIN) as rig:
+    async with running(modem, pin=PIN, timeouts=limits(prompt=2, result=2, late_result=4)) as rig:
         rig.modem.on_trace(traced.append)
         await rig.until(State.READY)
         sent = await rig.send(f"Your code is {CODE}", to=TO, report=True)

@@ -10,8 +10,10 @@ from otpsvc.errors import CommandFailed, LineLost, ModemError, NoAnswer, NotRead
 from otpsvc.gsm.emulator import EmulatedModem, Network
 from otpsvc.gsm.parts import split
 from otpsvc.gsm.pdu import Submit
+from otpsvc.gsm.settings import Timeouts
 from otpsvc.gsm.types import State
-from tests.gsm.test_modem_rig import PlugIn, limits, running, until
+from tests.gsm.test_modem_rig import PlugIn, limits, running, until_read
+from tests.waiting import stays, until
 
 
 async def test_the_parts_of_a_long_text_go_in_order_and_undisturbed(
@@ -63,7 +65,7 @@ async def test_its_reference_is_told(modem: EmulatedModem, net: Network) -> None
 async def test_what_is_sure_and_what_is_not(
     modem: EmulatedModem, net: Network, fault: str, error: type[ModemError], doubt: bool
 ) -> None:
-    async with running(modem, timeouts=limits(result=0.6)) as rig:
+    async with running(modem, timeouts=_ends_of(fault)) as rig:
         await rig.until(State.READY)
         modem.fail_next(fault)
         with pytest.raises(error) as raised:
@@ -82,6 +84,13 @@ async def test_what_is_sure_and_what_is_not(
         assert net.sent[-1].text == "and on"
 
 
+def _ends_of(fault: str) -> Timeouts:
+    """Short where the fault lets one of them run out."""
+    if not fault.startswith(("no-prompt", "hang", "silent")):
+        return limits()
+    return limits(basic=1, setting=2, prompt=2, result=2, late_result=4)
+
+
 async def test_a_result_that_comes_late_is_told(plug_in: PlugIn, net: Network) -> None:
     # A single character that is written meanwhile would end the text.
     modem = await plug_in(busy="abort")
@@ -97,6 +106,28 @@ async def test_a_result_that_comes_late_is_told(plug_in: PlugIn, net: Network) -
 
         assert late == [net.parts[0].reference]
         await rig.until(State.READY)
+
+
+async def test_a_look_that_had_begun_before_does_not_undo_a_late_text(plug_in: PlugIn, net: Network) -> None:
+    modem = await plug_in(busy="abort")
+    late: list[int] = []
+    traced: list[object] = []
+    async with running(modem, ping=3600, timeouts=limits(result=1.0, late_result=40.0)) as rig:
+        rig.modem.on_late = late.append
+        await until_read(modem)
+        await rig.until(State.READY)
+        await until(lambda: rig.modem.facts.operator)
+        # The second command of a look stands behind the text.
+        modem.quirks.delay = 0.2
+        rig.modem.on_trace(traced.append)
+        rig.clock.ahead += 3601
+        await until(lambda: traced)
+        modem.fail_next("late 1.5")
+        with pytest.raises(NoAnswer):
+            await rig.send()
+        await until(lambda: late)
+
+        assert late == [net.parts[0].reference]
 
 
 async def test_a_full_store_is_cleaned_and_the_text_goes(modem: EmulatedModem, net: Network) -> None:
@@ -148,9 +179,7 @@ async def test_a_pause_lets_the_text_end_and_frees_the_port(net: Network, modem:
 
 async def test_one_that_is_paused_from_the_start_opens_nothing(modem: EmulatedModem) -> None:
     async with running(modem, paused=True) as rig:
-        await asyncio.sleep(0.2)
-        assert rig.stands(State.DISABLED)
-        assert not modem.connected
+        await stays(lambda: rig.stands(State.DISABLED) and not modem.connected)
         rig.modem.resume()
 
         await rig.until(State.READY)
@@ -186,7 +215,8 @@ async def test_whoever_gives_up_knows_whether_it_was_handed_over(
     net: Network, modem: EmulatedModem, fault: str, is_handed: bool
 ) -> None:
     net.latency = 0.3
-    async with running(modem) as rig:
+    # The next one waits for the end of the prompt that nobody waits for.
+    async with running(modem, timeouts=limits(prompt=2)) as rig:
         await rig.until(State.READY)
         part = Submit(to="+628123456789", part=split("Hello", reference=1)[0])
         handed: list[bool] = []

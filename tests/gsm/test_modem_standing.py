@@ -8,20 +8,22 @@ from otpsvc.errors import NotReady
 from otpsvc.gsm.cause import Cause
 from otpsvc.gsm.emulator import EmulatedModem
 from otpsvc.gsm.types import State
-from tests.gsm.test_modem_rig import running, until
+from tests.gsm.test_modem_rig import running
+from tests.waiting import until
 
 
 async def test_failures_rest_it_longer_and_longer(modem: EmulatedModem) -> None:
     async with running(modem, ping=30) as rig:
         await rig.until(State.READY)
+        rig.clock.stop()
         for rest in (1, 5, 10, 20, 40, 80, 160, 300, 300):
             rig.modem.strike(Cause.NETWORK)
             assert rig.stands(State.DEGRADED)
             with pytest.raises(NotReady):
                 await rig.send()
-            rig.clock.ahead += rest - 0.9
+            rig.clock.ahead += rest - 0.125
             assert rig.modem._is.standing.verdict()
-            rig.clock.ahead += 0.9
+            rig.clock.ahead += 0.125
             await rig.until(State.READY)
         rig.modem.relieve()
         rig.modem.strike(Cause.NETWORK)

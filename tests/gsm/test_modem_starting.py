@@ -7,7 +7,8 @@ import pytest
 from otpsvc.gsm.emulator import EmulatedModem, Network
 from otpsvc.gsm.starting import wishes
 from otpsvc.gsm.types import State
-from tests.gsm.test_modem_rig import PlugIn, running, until, until_asked
+from tests.gsm.test_modem_rig import PlugIn, limits, running, until_asked
+from tests.waiting import until
 
 
 async def test_waits_for_a_sim_that_is_put_in_later(modem: EmulatedModem) -> None:
@@ -46,10 +47,11 @@ async def test_waits_for_a_sim_that_says_ready_and_cannot_be_read_yet(modem: Emu
 
 
 async def test_waits_for_the_network(plug_in: PlugIn) -> None:
-    modem = await plug_in(registration=0.5)
+    modem = await plug_in(registration=3600)
     async with running(modem, ping=30) as rig:
         await rig.until(State.REGISTERING)
         assert rig.modem.reason == "it searches for a network"
+        modem.register(1)
 
         await rig.until(State.READY)
 
@@ -139,7 +141,8 @@ async def test_gets_along_without_what_it_need_not_have(plug_in: PlugIn, net: Ne
             | {"+CNMI", "+CEREG", "+COPS", "+CSQ", "+CPMS", "+CMEE"}
         )
     )
-    async with running(modem) as rig:
+    # Without +CMEE it is in step when this time is over.
+    async with running(modem, timeouts=limits(basic=2)) as rig:
         await rig.until(State.READY)
         await rig.send("Hello")
 

@@ -10,7 +10,8 @@ from otpsvc.gsm.emulator.storage import Stored
 from otpsvc.gsm.parts import split
 from otpsvc.gsm.pdu import encode_deliver
 from otpsvc.gsm.types import State
-from tests.gsm.test_modem_rig import PlugIn, Rig, running, until, until_asked, until_read
+from tests.gsm.test_modem_rig import PlugIn, Rig, running, until_asked, until_read
+from tests.waiting import until
 
 
 def texts(rig: Rig) -> list[str]:
@@ -107,11 +108,11 @@ async def test_a_part_that_never_comes_is_waited_for_ten_minutes(net: Network, m
         net.call(modem.number, "a" * 153 + "b" * 153 + "c" * 153, "+62899", missing=(2,))
         await until_asked(modem, "+CMGL=", 4)
         listed = modem.asked_for("+CMGL=")
-        rig.clock.ahead += 590
+        rig.clock.ahead += 500
         await until_asked(modem, "+CMGL=", listed + 1)
         assert not rig.texts
         assert len(modem.storage) == 2
-        rig.clock.ahead += 60
+        rig.clock.ahead += 150
         await until(lambda: rig.texts)
 
         assert rig.texts[0].text == "a" * 153 + "[…]" + "c" * 153
@@ -227,7 +228,7 @@ async def test_texts_come_in_although_one_goes_out_after_the_other(
             await rig.send("and on")
 
         await rig.until(State.READY)
-        assert texts(rig) == ["Hello"]
+        await until(lambda: texts(rig) == ["Hello"])
 
 
 async def test_no_slot_of_another_memory_is_emptied_after_a_silent_reboot(plug_in: PlugIn) -> None:

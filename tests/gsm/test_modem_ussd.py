@@ -10,9 +10,11 @@ from otpsvc.errors import CommandFailed, LineLost, NoAnswer, NotReady
 from otpsvc.gsm.cause import Cause
 from otpsvc.gsm.emulator import EmulatedModem, Menu, Network
 from otpsvc.gsm.types import State
-from tests.gsm.test_modem_rig import LONG, PlugIn, limits, running, until, until_asked
+from tests.gsm.test_modem_rig import PlugIn, limits, running, short, until_asked
+from tests.waiting import PATIENCE, until
 
 BALANCE = "Saldo Anda Rp 5000, berlaku s/d 12.12.2026"
+ANSWER = '+CUSD: 0,"Balance: 10000",15'
 CHOICE = "1. Internet\n2. Pulsa\n3. Keluar\nBalas:"
 
 
@@ -67,19 +69,20 @@ async def test_a_network_that_does_not_know_the_code(modem: EmulatedModem) -> No
 
 
 async def test_the_end_of_an_older_session_is_not_the_answer(plug_in: PlugIn) -> None:
-    modem = await plug_in(ussd_delay=0.3)
+    modem = await plug_in(ussd_delay=3600.0)
     async with running(modem) as rig:
         await rig.until(State.READY)
         asking = asyncio.create_task(rig.modem.ussd("*123#"))
         await until(lambda: modem.asked_for("+CUSD="))
         modem.say('+CUSD: 2,"",15')
+        modem.say(ANSWER)
 
         assert (await asking).text == "Balance: 10000"
 
 
 async def test_silence_ends_with_a_cancel(plug_in: PlugIn) -> None:
     modem = await plug_in(ussd_silent=True)
-    async with running(modem) as rig:
+    async with running(modem, timeouts=short("ussd")) as rig:
         await rig.until(State.READY)
         with pytest.raises(NoAnswer):
             await rig.modem.ussd("*123#")
@@ -112,7 +115,7 @@ async def test_one_at_a_time(plug_in: PlugIn) -> None:
 
 
 async def test_none_during_a_text_and_no_text_during_one(net: Network, plug_in: PlugIn) -> None:
-    modem = await plug_in(ussd_delay=0.3)
+    modem = await plug_in(ussd_delay=3600.0)
     net.latency = 0.2
     async with running(modem) as rig:
         await rig.until(State.READY)
@@ -125,6 +128,7 @@ async def test_none_during_a_text_and_no_text_during_one(net: Network, plug_in: 
         assert not rig.modem.ready
         with pytest.raises(NotReady):
             await rig.send()
+        modem.say(ANSWER)
 
         assert (await asking).text == "Balance: 10000"
 
@@ -170,8 +174,9 @@ async def test_a_plug_pulled_during_a_question(plug_in: PlugIn) -> None:
         await rig.until(State.READY)
         asking = asyncio.create_task(rig.modem.ussd("*123#"))
         await until_asked(modem, "+CUSD=", 1)
+        # By now its command has been answered, or the loss ends that: both must tell it.
         await asyncio.sleep(0.1)
         await modem.unplug()
 
         with pytest.raises(LineLost):
-            await asyncio.wait_for(asking, LONG)
+            await asyncio.wait_for(asking, PATIENCE)

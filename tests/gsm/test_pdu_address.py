@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,13 +15,20 @@ from otpsvc.gsm.octets import Octets
 digits = st.text(st.sampled_from("0123456789"), min_size=1, max_size=20)
 
 
+def may_be_dialled(number: str) -> bool:
+    with suppress(ValueError):
+        address.dialled(number)
+        return True
+    return False
+
+
 def read(hexes: str) -> str:
     return address.read(Octets(bytes.fromhex(hexes)))
 
 
 @pytest.mark.parametrize("number", ["+46708251358", "+123", "+999999999999999", "123", "50131", "00000000"])
 def test_dialled(number: str) -> None:
-    address.dialled(number)
+    assert may_be_dialled(number)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from otpsvc.gsm.emulator import EmulatedModem
 from otpsvc.gsm.ledger import MemoryLedger
 from otpsvc.gsm.pin import mark
 from otpsvc.gsm.types import State
-from tests.gsm.test_modem_rig import PlugIn, running, until, until_asked
+from tests.gsm.test_modem_rig import PlugIn, limits, running, until_asked
 
 
 class Failing(MemoryLedger):
@@ -38,8 +38,9 @@ async def test_the_right_pin_opens_the_sim_again_and_again(plug_in: PlugIn) -> N
     for _ in range(3):
         async with running(modem, ledger=ledger, pin="1234") as rig:
             await rig.until(State.READY)
+            asked = modem.asked_for("+CPIN=")
             modem.reboot()
-            await until(lambda: modem.asked_for("+CPIN=") > 1)
+            await until_asked(modem, "+CPIN=", asked + 1)
             await rig.until(State.READY)
 
     assert modem.pin_wrong == 0
@@ -193,8 +194,8 @@ async def test_a_right_pin_whose_answer_was_lost_is_found_out(plug_in: PlugIn) -
     modem = await plug_in(pin="1234")
     modem.quirks.answers["+CPIN="] = "silent"
     ledger = MemoryLedger()
-    async with running(modem, ledger=ledger, pin="1234") as rig:
-        await until(lambda: modem.asked_for("+CPIN=") == 1)
+    async with running(modem, ledger=ledger, pin="1234", timeouts=limits(slow=2)) as rig:
+        await until_asked(modem, "+CPIN=", 1)
         # It took it, and did not say so.
         modem.sim.unlocked = True
         modem.restart_radio()

@@ -11,8 +11,8 @@ import pytest
 from otpsvc.errors import ChannelError, Unavailable
 from otpsvc.gsm.emulator import Network
 from otpsvc.gsm.types import State
-from tests.gsm.fleet import Fleet, job
-from tests.gsm.scripted import until
+from tests.gsm.fleet import QUICK, Fleet, job
+from tests.waiting import PATIENCE, until
 
 CODE, TO, PIN = "817263", "+628139876543", "4711"
 
@@ -46,7 +46,7 @@ async def test_a_pool_that_closes_ends_the_wait_for_a_modem(net: Network) -> Non
         await until(lambda: fleet.pool.waiting)
 
     # Not after its patience, and not at its deadline.
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(Unavailable, match="stopping"):
             await waits
 
@@ -69,7 +69,9 @@ async def test_nothing_planted_is_in_logs_events_or_errors(
     caplog.set_level(logging.DEBUG)
     said: list[object] = []
     quirks = {"pin": PIN, "report": "double"}
-    async with Fleet(net, 2, of=[{"pin": PIN}] * 2, quirks=quirks, report_wait=0.2, patience=3) as fleet:
+    async with Fleet(
+        net, 2, of=[{"pin": PIN}] * 2, quirks=quirks, timeouts=QUICK, report_wait=0.2, patience=3
+    ) as fleet:
         modems = [fleet.pool.modem(name) for name in ("m0", "m1")]
         for modem in modems:
             modem.on_trace(said.append)

@@ -14,8 +14,8 @@ from otpsvc.errors import Refused, Unavailable
 from otpsvc.gsm.emulator import PROMPTS, Network
 from otpsvc.gsm.emulator.quirks import CHATTER
 from otpsvc.gsm.types import Quota, State
-from tests.gsm.fleet import TIMEOUTS, Fleet, job
-from tests.gsm.scripted import until
+from tests.gsm.fleet import QUICK, TIMEOUTS, Fleet, job
+from tests.waiting import until
 
 OTHER = "+6289999999999"
 NETWORK = ["CMS 17", "CMS 22", "CMS 27", "CMS 38", "CMS 41", "CMS 42", "CMS 47", "CMS 331", "CMS 332"]
@@ -114,7 +114,7 @@ async def test_a_full_store_is_cleaned_and_the_same_modem_sends(net: Network, wo
 
 @pytest.mark.parametrize("every", ["CMS 500", "CMS 38 at command", "no-prompt"])
 async def test_one_of_two_modems_that_always_fails_stops_nothing(net: Network, every: str) -> None:
-    async with Fleet(net, 2, timeouts=replace(TIMEOUTS, prompt=0.5)) as fleet:
+    async with Fleet(net, 2, timeouts=replace(TIMEOUTS, prompt=3)) as fleet:
         fleet.emulated[0].quirks.every = every
 
         sent = await asyncio.gather(*(fleet.pool.send(job(str(n))) for n in range(30)))
@@ -212,7 +212,7 @@ async def test_half_an_answer_is_one(net: Network, fault: str) -> None:
 async def test_an_end_in_the_middle_of_a_text_loses_and_doubles_nothing(
     net: Network, what: str, place: str
 ) -> None:
-    async with Fleet(net, 2, report_wait=0.3) as fleet:
+    async with Fleet(net, 2, timeouts=QUICK if what == "hang" else TIMEOUTS, report_wait=0.3) as fleet:
         number, other = await next_one(fleet)
         fleet.emulated[number].fail_next(f"{what} at {place}")
 
@@ -241,22 +241,24 @@ async def test_every_letter_that_takes_two_and_emoji_arrive(net: Network) -> Non
 
 
 async def test_a_report_that_comes_late_settles_its_job(net: Network) -> None:
-    async with Fleet(net, quirks={"report_delay": 1.0}) as fleet:
+    async with Fleet(net, quirks={"report": "never"}) as fleet:
         await fleet.pool.send(job())
         await fleet.pool.send(job(id="other", to=OTHER))
         assert not fleet.delivered
+        for part in net.parts:
+            net.report(part)
         await until(lambda: len(fleet.delivered) == 2)
 
         assert {each.job for each in fleet.delivered if each.ok} == {"job", "other"}
 
 
 async def test_a_modem_that_comes_in_step_after_the_deadline_writes_nothing(net: Network) -> None:
-    limits = replace(TIMEOUTS, prompt=0.5)
-    async with Fleet(net, timeouts=limits, of=[{"quotas": (Quota(100, "day"),)}]) as fleet:
+    limits = replace(TIMEOUTS, basic=3, prompt=0.5)
+    async with Fleet(net, timeouts=limits, patience=0.5, of=[{"quotas": (Quota(100, "day"),)}]) as fleet:
         (modem,) = fleet.emulated
         modem.fail_next("hang at command")
         with pytest.raises(Unavailable):
-            await fleet.pool.send(job(deadline=time.monotonic() + 0.6))
+            await fleet.pool.send(job())
         fleet.written.clear()
         fleet.pool.modem("m0").resume()
         end = time.monotonic() + 3
@@ -271,6 +273,7 @@ async def test_a_modem_that_comes_in_step_after_the_deadline_writes_nothing(net:
             await waits
         assert b"CMGS" not in fleet.written
         fleet.pool.modem("m0").resume()
+        await fleet.ready()
         await fleet.pool.send(job("after"))
         assert fleet.texts == ["after"]
         assert await fleet.used(0) == 1

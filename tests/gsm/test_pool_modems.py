@@ -8,12 +8,13 @@ import time
 from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 
 from otpsvc.errors import Refused, Unavailable, Uncertain
 from otpsvc.gsm.emulator import Network
 from otpsvc.gsm.types import Delivered, Quota, State
-from tests.gsm.fleet import Fleet, job
-from tests.gsm.scripted import until
+from tests.gsm.fleet import QUICK, TIMEOUTS, Fleet, job
+from tests.waiting import stays, until
 
 LONG = "Grüße aus Köln, €5. " * 20
 OTHER = "+6289999999999"
@@ -64,21 +65,21 @@ async def test_a_long_text_arrives_whole_between_others_and_noise(net: Network) 
     ],
 )
 async def test_a_definite_failure_is_sent_by_another_modem(net: Network, fault: str) -> None:
-    async with Fleet(net, 2) as fleet:
+    async with Fleet(net, 2, timeouts=QUICK if fault == "no-prompt" else TIMEOUTS) as fleet:
         fleet.emulated[0].fail_next(fault)
-        fleet.emulated[0].fail_next("ok")
 
         sent = await fleet.pool.send(job())
 
         assert (sent.modem, sent.uncertain) == ("m1", False)
         assert fleet.texts == ["Your code is 123456"]
-        await until(lambda: fleet.pool.doubts == 0)
+        assert fleet.pool.doubts == 0
         assert (await fleet.used(0), await fleet.used(1)) == (0, 1)
 
 
 @pytest.mark.parametrize("fault", ["silent", "hang", "reboot", "unplug"])
 async def test_a_text_that_may_have_left_is_sent_once_more(net: Network, fault: str) -> None:
-    async with Fleet(net, 2, report_wait=0.5) as fleet:
+    limits = replace(QUICK, prompt=60) if fault in {"silent", "hang"} else TIMEOUTS
+    async with Fleet(net, 2, timeouts=limits, report_wait=0.5) as fleet:
         fleet.emulated[0].fail_next(fault)
 
         sent = await fleet.pool.send(job())
@@ -90,7 +91,7 @@ async def test_a_text_that_may_have_left_is_sent_once_more(net: Network, fault: 
 
 
 async def test_a_report_proves_that_it_left(net: Network) -> None:
-    async with Fleet(net, 2, report_wait=100) as fleet:
+    async with Fleet(net, 2, timeouts=replace(TIMEOUTS, result=2), report_wait=100) as fleet:
         fleet.emulated[0].quirks.report_delay = 0.1
         fleet.emulated[0].fail_next("silent sent")
 
@@ -104,7 +105,7 @@ async def test_a_report_proves_that_it_left(net: Network) -> None:
 
 async def test_a_late_result_proves_that_it_left(net: Network) -> None:
     net.reports = "none"
-    async with Fleet(net, 2, report_wait=100) as fleet:
+    async with Fleet(net, 2, timeouts=replace(TIMEOUTS, result=2), report_wait=100) as fleet:
         fleet.emulated[0].fail_next("late 3")
 
         sent = await fleet.pool.send(job())
@@ -114,7 +115,7 @@ async def test_a_late_result_proves_that_it_left(net: Network) -> None:
 
 
 async def test_never_resend_leaves_it_to_the_caller(net: Network) -> None:
-    async with Fleet(net, 2, policy="never_resend") as fleet:
+    async with Fleet(net, 2, timeouts=QUICK, policy="never_resend") as fleet:
         fleet.emulated[0].fail_next("silent sent")
 
         with pytest.raises(Uncertain):
@@ -133,12 +134,13 @@ async def test_a_modem_that_hangs_disturbs_nobody(net: Network) -> None:
 
         assert not stuck.done()
         assert {each.modem for each in sent} == {"m1", "m2"}
+        await fleet.emulated[0].unplug()
         with pytest.raises(Uncertain):
             await stuck
 
 
 async def test_the_last_part_alone_makes_a_text_doubtful(net: Network) -> None:
-    async with Fleet(net, 2, policy="never_resend") as fleet:
+    async with Fleet(net, 2, timeouts=replace(TIMEOUTS, result=2), policy="never_resend") as fleet:
         fleet.emulated[0].fail_next("ok", "silent sent")
 
         sent = await fleet.pool.send(job(LONG))
@@ -154,9 +156,9 @@ async def test_a_delivery_is_told_once(net: Network, report: str) -> None:
         await fleet.pool.send(job(id="short", to=OTHER))
 
         await until(lambda: len(fleet.delivered) == 2)
-        await asyncio.sleep(0.1)
-        wanted = [Delivered("long", ok=True), Delivered("short", ok=True)]
-        assert sorted(fleet.delivered, key=lambda d: d.job) == wanted
+        wanted = {Delivered("long", ok=True), Delivered("short", ok=True)}
+        assert set(fleet.delivered) == wanted
+        await stays(lambda: len(fleet.delivered) == 2)
 
 
 async def test_a_delivery_that_fails_is_told(net: Network) -> None:

@@ -11,7 +11,8 @@ from otpsvc.errors import StoreUnavailable
 from otpsvc.gsm.ledger import Match, MemoryLedger
 from otpsvc.gsm.pdu import StatusReport
 from otpsvc.gsm.types import Delivered
-from tests.gsm.scripted import NUMBER, Rig, job, until
+from tests.gsm.scripted import NUMBER, Rig, job
+from tests.waiting import stays, until
 
 LONG = "A long text. " * 30
 DELIVERED, PENDING, FAILED = 0x00, 0x30, 0x46
@@ -88,8 +89,7 @@ async def test_a_report_that_overtakes_the_answer_is_looked_up_again(rig: Rig) -
 
     await rig.reports.came("sim-a", report(1))
     # Longer than all looks together.
-    await asyncio.sleep(0.2)
-    assert (rig.told, rig.reports.unknown) == ([], 0)
+    await stays(lambda: (rig.told, rig.reports.unknown) == ([], 0))
     slow.set()
     await sends
 

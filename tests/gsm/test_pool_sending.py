@@ -73,11 +73,14 @@ async def test_a_definite_failure_goes_to_the_next_modem_at_once() -> None:
     rig = Rig("a", "b")
     rig.radios["a"].script = [cms(42)]
 
-    sent = await rig.send(job())
+    sends = rig.start(job())
+    # Steps of the loop: nothing waits for a time to pass.
+    for _ in range(50):
+        await asyncio.sleep(0)
 
-    assert (sent.modem, sent.uncertain) == ("b", False)
+    assert sends.done()
+    assert ((await sends).modem, (await sends).uncertain) == ("b", False)
     assert rig.radios["a"].strikes == [Cause.NETWORK]
-    assert rig.radios["b"].times[0] - rig.radios["a"].times[0] < 0.5
     assert (await rig.used("a"), await rig.used("b")) == (0, 1)
 
 
@@ -147,7 +150,7 @@ async def test_the_only_modem_is_not_tried_beyond_the_patience() -> None:
 
 
 async def test_the_patience_is_for_all_waits_of_a_job_together() -> None:
-    rig = Rig("a", patience=2.5)
+    rig = Rig("a", patience=2.9)
     rig.radios["a"].script = [cms(42)] * 5
 
     with pytest.raises(Unavailable):

@@ -9,7 +9,8 @@ import pytest
 from otpsvc.errors import Refused, Unavailable
 from otpsvc.gsm.settings import ModemSettings
 from otpsvc.gsm.types import Sent, State
-from tests.gsm.scripted import NUMBER, Rig, cms, job, until
+from tests.gsm.scripted import NUMBER, Rig, cms, job
+from tests.waiting import until
 
 
 def modem(name: str, **fields: object) -> ModemSettings:

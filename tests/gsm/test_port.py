@@ -3,20 +3,20 @@ from __future__ import annotations
 import array
 import asyncio
 import fcntl
-import gc
 import os
 import pty
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from otpsvc.errors import LineLost
 from otpsvc.gsm.port import WAITING_MOST, open_port
-from tests.gsm.far_end import PATIENCE, FarEnd
+from tests.gsm.far_end import FarEnd
+from tests.waiting import PATIENCE, until
 
 #: asm-generic/ioctls.h; termios does not have it.
 TIOCGEXCL = 0x80045440
@@ -38,26 +38,28 @@ class Ear:
         self.changed.set()
 
     async def change(self) -> None:
-        async with asyncio.timeout(PATIENCE):
-            await self.changed.wait()
+        await until(self.changed.is_set)
         self.changed.clear()
 
 
-@pytest.fixture
-async def far() -> AsyncIterator[FarEnd]:
-    async with FarEnd() as far:
-        yield far
+def opened(path: str) -> int:
+    """How often this process has it open. Whatever else it opens meanwhile does not count."""
+    links = []
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208  a Path would be slower to no end
+        with suppress(OSError):
+            links.append(os.readlink(f"/proc/self/fd/{number}"))  # noqa: PTH115
+    return sum(link.removesuffix(" (deleted)") == path for link in links)
 
 
-def fds() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  a Path would be slower to no end
+async def left(path: str, count: int = 1) -> None:
+    """Wait until it is open no more than `count` times, by the far end alone, and no thread opens it."""
 
+    def settled() -> bool:
+        return not any(thread.name == "gsm-open" for thread in threading.enumerate()) and (
+            opened(path) == count
+        )
 
-async def settled(count: int) -> None:
-    """Wait until no more than `count` files are open and no thread opens one."""
-    async with asyncio.timeout(PATIENCE):
-        while fds() > count or any(thread.name == "gsm-open" for thread in threading.enumerate()):
-            await asyncio.sleep(0.005)
+    await until(settled, lambda: opened(path))
 
 
 def is_exclusive(path: str) -> bool:
@@ -105,22 +107,20 @@ async def test_missing(tmp_path: Path) -> None:
 async def test_no_serial_port(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"kept")
     os.mkfifo(tmp_path / "fifo")
-    before = fds()
 
     for path in (tmp_path / "file", tmp_path / "fifo", tmp_path, "a\0b"):
         with pytest.raises(LineLost, match=r"^not a serial port$"):
             await open_port(str(path), BAUD, Ear())
+        await left(str(path), 0)
 
     assert (tmp_path / "file").read_bytes() == b"kept"
-    await settled(before)
 
 
 async def test_a_speed_that_is_none(far: FarEnd) -> None:
-    before = fds()
     for baud in (-1, 10**30):
         with pytest.raises(LineLost):
             await open_port(far.path, baud, Ear())
-    await settled(before)
+    await left(far.path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="modes of ptys")
@@ -132,12 +132,11 @@ async def test_forbidden(far: FarEnd) -> None:
 
 async def test_in_use(far: FarEnd) -> None:
     line = await open_port(far.path, BAUD, Ear())
-    before = fds()
 
     with pytest.raises(LineLost, match=r"^in use by another program$"):
         await open_port(far.path, BAUD, Ear())
 
-    await settled(before)
+    await left(far.path, 2)
     line.close()
     (await open_port(far.path, BAUD, Ear())).close()
 
@@ -160,18 +159,17 @@ async def test_in_use_for_programs_that_know_no_flock_too(far: FarEnd) -> None:
 
 
 async def test_what_is_closed_can_be_opened_at_once(far: FarEnd) -> None:
-    before = fds()
     for _ in range(50):
         line = await open_port(far.path, BAUD, Ear())
         line.close()
         line.close()
-    await settled(before)
+    await left(far.path)
 
 
 async def test_unplugged(far: FarEnd) -> None:
-    before = fds()
     ear = Ear()
     line = await open_port(far.path, BAUD, ear)
+    assert opened(far.path) == 2
     far.unplug()
     await ear.change()
 
@@ -179,12 +177,11 @@ async def test_unplugged(far: FarEnd) -> None:
     with pytest.raises(LineLost):
         line.write(b"AT\r")
     line.close()
-    await settled(before)
+    await left(far.path, 0)
     assert ear.losses == ["the port is gone"]
 
 
 async def test_unplugged_with_octets_on_their_way(far: FarEnd, caplog: pytest.LogCaptureFixture) -> None:
-    before = fds()
     far.stop_reading()
     ear = Ear()
     line = await open_port(far.path, BAUD, ear)
@@ -195,7 +192,7 @@ async def test_unplugged_with_octets_on_their_way(far: FarEnd, caplog: pytest.Lo
 
     assert ear.losses == ["the port is gone"]
     line.close()
-    await settled(before)
+    await left(far.path, 0)
     assert "xxxx" not in caplog.text
 
 
@@ -215,7 +212,6 @@ async def test_nothing_is_told_after_closing(far: FarEnd) -> None:
 
 async def test_a_modem_that_takes_nothing_holds_up_nothing(far: FarEnd) -> None:
     """Neither memory, nor the loop, nor the closing."""
-    before = fds()
     far.stop_reading()
     line = await open_port(far.path, BAUD, Ear())
 
@@ -230,7 +226,7 @@ async def test_a_modem_that_takes_nothing_holds_up_nothing(far: FarEnd) -> None:
 
     line.close()
 
-    await settled(before)
+    await left(far.path)
 
 
 async def test_a_full_device_is_told_and_waited_for(far: FarEnd) -> None:
@@ -249,8 +245,6 @@ async def test_a_full_device_is_told_and_waited_for(far: FarEnd) -> None:
 
 @pytest.mark.parametrize("moment", range(8))
 async def test_cancelled_while_opening_leaves_nothing_open(far: FarEnd, moment: int) -> None:
-    gc.collect()
-    before = fds()
     for _ in range(20):
         task = asyncio.create_task(open_port(far.path, BAUD, Ear()))
         for _ in range(moment):
@@ -259,11 +253,10 @@ async def test_cancelled_while_opening_leaves_nothing_open(far: FarEnd, moment: 
         done = (await asyncio.gather(task, return_exceptions=True))[0]
         if not isinstance(done, BaseException):
             done.close()
-        await settled(before)
+        await left(far.path)
 
 
 async def test_cancelled_in_the_moment_it_is_open(far: FarEnd) -> None:
-    before = fds()
     task = asyncio.create_task(open_port(far.path, BAUD, Ear()))
     await asyncio.sleep(0)
     # The thread's outcome and the cancellation meet in one step of the loop.
@@ -273,12 +266,11 @@ async def test_cancelled_in_the_moment_it_is_open(far: FarEnd) -> None:
     loop.call_soon(task.cancel)
     with pytest.raises(asyncio.CancelledError):
         await task
-    await settled(before)
+    await left(far.path)
 
 
 def test_the_loop_ends_while_it_opens() -> None:
     master, slave = pty.openpty()
-    before = fds()
 
     async def leave() -> None:
         asyncio.create_task(open_port(os.ttyname(slave), BAUD, Ear()))  # noqa: RUF006  it is to be left
@@ -288,6 +280,6 @@ def test_the_loop_ends_while_it_opens() -> None:
     for thread in threading.enumerate():
         if thread.name == "gsm-open":
             thread.join(PATIENCE)
-    assert fds() == before
+    assert opened(os.ttyname(slave)) == 1
     os.close(master)
     os.close(slave)

@@ -73,7 +73,7 @@ def test_known_lines(line: bytes, urc: Urc) -> None:
 
 @given(st.sampled_from([b"", b"+CMTI:", b"+CUSD:", b"+CREG:", b"+CPIN:", b"+CSQ:"]), st.binary(max_size=80))
 def test_anything_can_be_read(head: bytes, tail: bytes) -> None:
-    parse(head + tail)
+    assert isinstance(parse(head + tail), Urc)
 
 
 def test_what_holds_a_text_does_not_show_it() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,9 +30,16 @@ ANSWERS = [
 ]
 
 
+def may_be_dialled(code: str) -> bool:
+    with suppress(ValueError):
+        dialable(code)
+        return True
+    return False
+
+
 @pytest.mark.parametrize("code", ["*123#", "#123*1#", "1", "*123*08123456789*5#", "+", "0" * 40])
 def test_codes_that_may_be_dialled(code: str) -> None:
-    dialable(code)
+    assert may_be_dialled(code)
 
 
 @pytest.mark.parametrize(

@@ -57,13 +57,13 @@ async def new_door(server: ValkeyServer) -> AsyncIterator[NewDoor]:
             if start:
                 node.courier.start()
             door = Door(node, form=form, **parts)
-            stack.push_async_callback(_close, door, store)
+            stack.push_async_callback(close, door, store)
             return door
 
         yield make
 
 
-async def _close(door: Door, store: RedisStore) -> None:
+async def close(door: Door, store: RedisStore) -> None:
     await door.node.courier.stop(grace=0.1)
     await store.close()
     door.node.pool.close()
@@ -87,4 +87,4 @@ async def gate(new_door: NewDoor) -> Gate:
     return await open_gate(new_door)
 
 
-__all__ = ["NewDoor", "shop"]
+__all__ = ["NewDoor", "close", "shop"]

@@ -26,6 +26,7 @@ from otpsvc.relay import Relay
 from otpsvc.submit import Defaults, Submitter
 from otpsvc.verification import Verifications
 from tests.flows.rig import Node
+from tests.waiting import PATIENCE, until
 
 FORM = "application/x-www-form-urlencoded"
 #: As the config has them where it says nothing.
@@ -90,7 +91,7 @@ class FakeLines:
 class Door:
     """`lines` are what was logged. `form`: the content type of forms, which chooses the way inside.
 
-    `modems` are what other processes told of.
+    `modems` are what other processes told of. `now`: the clock by which failed logins are counted.
     """
 
     def __init__(self, node: Node, *, form: str = FORM, **parts: Any) -> None:
@@ -99,7 +100,8 @@ class Door:
         self.lines: list[RequestLine] = []
         self.channels: dict[str, Channel] = {}
         self.logins = HashPool(threads=1)
-        self.authenticator = Authenticator(lambda: node.tenants, self.logins)
+        self.now = 0.0
+        self.authenticator = Authenticator(lambda: node.tenants, self.logins, clock=lambda: self.now)
         self.modems = FakeLines()
         self.defaults = Defaults()
         self.submitter = Submitter(
@@ -249,8 +251,7 @@ class Wire:
             listening.close()
         for connection in list(state.connections):
             connection.shutdown()
-        while state.connections or state.tasks:
-            await asyncio.sleep(0.002)
+        await until(lambda: not (state.connections or state.tasks))
         self._socket.close()
 
     async def _ask(self, scope: Any, receive: Any, send: Any) -> None:
@@ -261,7 +262,7 @@ class Wire:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(raw)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE):
                 head = await reader.readuntil(b"\r\n\r\n")
                 if head.startswith(b"HTTP/1.1 204 "):
                     return head

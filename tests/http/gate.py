@@ -8,8 +8,9 @@ from typing import Any, Final, get_args
 
 from otpsvc.address import EMAIL, phone
 from otpsvc.tenant import Scope, Secret, Tenant
-from tests.flows.rig import Outlet, eventually, tenant
+from tests.flows.rig import Outlet, tenant
 from tests.http.door import Answer, Door
+from tests.waiting import until
 
 ALL_SCOPES: Final = frozenset(get_args(Scope))
 TO: Final = "+6281234567890"
@@ -50,11 +51,11 @@ class Gate:
 
     async def texts(self, count: int = 1) -> list[tuple[str, str]]:
         """(to, text) of what left by SMS, once there are so many."""
-        await eventually(lambda: len(self.sms.taken) >= count)
+        await until(lambda: len(self.sms.taken) >= count)
         return [(message.to, message.text) for message in self.sms.taken]
 
     async def mails(self, count: int = 1) -> list[tuple[str, str, str]]:
-        await eventually(lambda: len(self.mail.taken) >= count)
+        await until(lambda: len(self.mail.taken) >= count)
         return [(message.to, message.subject, message.text) for message in self.mail.taken]
 
     def nothing_left(self) -> bool:

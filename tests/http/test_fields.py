@@ -164,10 +164,10 @@ def test_refusals_quote_little() -> None:
     ],
 )
 def test_hostile_json_is_refused_fast(body: bytes) -> None:
-    began = time.process_time()
+    began = time.thread_time()
 
     assert code_of(body, JSON)[0] == "broken_json"
-    assert time.process_time() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 @given(

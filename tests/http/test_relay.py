@@ -241,7 +241,7 @@ async def test_what_does_not_look_like_a_command_is_a_verification(gate: Gate) -
     made = await gate.door.ask("POST", "/api/otp", json={"provider": "mail", "to": "anna@home.example"})
     form = await gate.door.ask("POST", "/api/otp", {"command": "send-sms"})
     number = await gate.door.ask("POST", "/api/otp", json={"command": 5})
-    broken = await gate.door.ask("POST", "/api/otp", json=b'{"command":"send-sms"')
+    broken = await gate.door.ask("POST", "/api/otp", json=b'{"provider":"mail"')
 
     assert made.json["data"]["state"] == "pending"
     assert [one.code for one in (form, number, broken)] == [
@@ -249,6 +249,25 @@ async def test_what_does_not_look_like_a_command_is_a_verification(gate: Gate) -
         "unknown_command",
         "broken_json",
     ]
+
+
+async def test_a_broken_command_at_the_door_of_verifications_is_answered_as_ever(gate: Gate) -> None:
+    answer = await gate.raw(b'{"command":"send-sms","data":{"msisdn":}}', "/api/otp")
+
+    assert (answer.status, answer.body) == (200, b"{}")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_strangers_at_the_door_of_verifications_hear_what_they_asked_for(
+    method: str, gate: Gate
+) -> None:
+    command = await gate.raw(b'{"command":"send-sms",}', "/api/otp", method, auth=basic(secret="wrong"))
+    other = await gate.raw(b'{"provider":"mail"}', "/api/otp", method, auth=basic(secret="wrong"))
+
+    assert (command.status, command.body) == (401, b"")
+    assert "www-authenticate" not in command.headers
+    assert (other.status, other.code) == (401, "unauthorized")
+    assert other.headers["www-authenticate"].startswith("Basic")
 
 
 async def test_commands_need_no_scope_of_verifications(new_door: NewDoor) -> None:

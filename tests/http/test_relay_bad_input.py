@@ -103,7 +103,7 @@ async def test_scopes(scopes: set[str], command: str, new_door: NewDoor) -> None
 
 
 async def test_a_quota_that_is_used_up(new_door: NewDoor) -> None:
-    limits = Limits(sends=Rate(2, 60))
+    limits = Limits(sends=Rate(2, 3600))
     gate = await open_gate(new_door, gatekeeper(limits=limits))
 
     answers = [await gate.command("send-sms", msisdn=TO, message=f"{TEXT} {at}") for at in range(3)]

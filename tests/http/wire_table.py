@@ -111,9 +111,18 @@ def whole(body: str) -> str:
     return before + json.dumps(record | changes, separators=(",", ":"), ensure_ascii=False) + rest[end:]
 
 
-def pattern(text: str) -> re.Pattern[str]:
-    """What matches the text, with anything of the right form in place of its variables."""
+def pattern(text: str, *, passed: float = 0.0) -> re.Pattern[str]:
+    """What matches the text, with anything of the right form in place of its variables.
+
+    `passed`: seconds since what is given was made, by which its life may be shorter.
+    """
     escaped = re.escape(text)
     for variable, form in VARIABLES.items():
         escaped = escaped.replace(re.escape(variable), form)
-    return re.compile(escaped)
+    return re.compile(re.sub(r'(?<="ttl":)[1-9]\d*', lambda life: _left(int(life[0]), passed), escaped))
+
+
+def _left(life: int, passed: float) -> str:
+    """What may be left of a life: the one number, where no second has passed."""
+    least = max(0, life - int(passed))
+    return "(" + "|".join(map(str, range(life, least - 1, -1))) + ")"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from otpsvc.tenant import Tenant
 from otpsvc.verification import Verifications
 from tests.flows.rig import Node, Outlet, new_key, tenant
 from tests.http.door import FakeLines
+from tests.waiting import until
 
 NUMBER, ADDRESS = "+6281234567890", "anna@home.example"
 EVERY = frozenset({"otp", "sms", "mail", "ussd", "modems"})
@@ -83,10 +83,7 @@ class Rig:
         if not self._sending:
             self._sending = True
             self.node.courier.start()
-        end = asyncio.get_running_loop().time() + 30
-        while len(self.mail.taken) < count:
-            assert asyncio.get_running_loop().time() < end, "no mail"
-            await asyncio.sleep(0.01)
+        await until(lambda: len(self.mail.taken) >= count, lambda: "no mail")
         return self.mail.taken[-1].code
 
     async def close(self) -> None:

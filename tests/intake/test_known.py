@@ -129,7 +129,7 @@ async def test_who_runs_it_stays_so_while_it_comes(rig: Rig, monkeypatch: pytest
     asked = frame("request-ussd", USSD, asked=True, shared=True)
     await one.take(asked)
     (key,) = await keys(rig, "feeder:*lease*")
-    await call(rig, "PEXPIRE", key, 5_000)
+    await call(rig, "PEXPIRE", key, 60_000)
     await one.take(asked)
 
     assert await call(rig, "PTTL", key) > 1_000_000

@@ -117,6 +117,24 @@ async def test_bad_input_is_refused_with_its_word(
     assert "planted" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"id": "o-1", "to": "%s"}',
+        '{"id": "o-1", "text": "planted"}',
+        '{"command": "send-sms", "data": {"id": "o-1", "receiver": "%s"}}',
+        '{"command": "nothing", "data": {"id": "o-1"}}',
+        '{"command": "nothing", "id": "o-1"}',
+    ],
+)
+async def test_whoever_gave_an_id_is_told_that_nothing_came_of_it(rig: Rig, body: str) -> None:
+    taken = await rig.intake().take(frame(body=body.replace("%s", NUMBER).encode()))
+
+    assert [(note.id, note.status, note.error) for note in taken.notes] == [
+        ("o-1", "refused", "unknown_command")
+    ]
+
+
 async def test_rows_are_refused_one_by_one(rig: Rig) -> None:
     rows = [
         {"receiver": NUMBER, "message": "one"},

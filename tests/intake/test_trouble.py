@@ -23,19 +23,6 @@ from tests.intake.rig import (
     ussd,
 )
 
-PATIENCE = 30.0
-
-
-@pytest.fixture
-def trouble(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trouble]:
-    def make(at: object, name: str, error: Exception, *, times: int = 1, late: bool = False) -> Trouble:
-        made = Trouble(getattr(at, name), error, times=times, late=late)
-        monkeypatch.setattr(at, name, made)
-        return made
-
-    return make
-
-
 # --- rows --------------------------------------------------------------------
 
 

@@ -27,18 +27,7 @@ from tests.intake.rig import (
     sms,
     ussd,
 )
-
-PATIENCE = 30.0
-
-
-@pytest.fixture
-def trouble(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trouble]:
-    def make(at: object, name: str, error: Exception, *, times: int = 1, late: bool = False) -> Trouble:
-        made = Trouble(getattr(at, name), error, times=times, late=late)
-        monkeypatch.setattr(at, name, made)
-        return made
-
-    return make
+from tests.waiting import PATIENCE, until
 
 
 async def soon(task: asyncio.Future[Taken]) -> Taken:
@@ -85,8 +74,7 @@ async def test_a_create_with_trouble_of_its_own_lets_a_block_pass(
     busy = trouble(rig.node.verifier, "create", HashPoolFull(), times=1_000_000)
     intake = rig.intake()
     slow = asyncio.ensure_future(intake.take(frame(body=create())))
-    while not busy.calls:
-        await asyncio.sleep(0.01)
+    await until(lambda: busy.calls)
     block = asyncio.ensure_future(intake.take(frame("block-msisdn", {"msisdn": NUMBER})))
 
     assert (await soon(block)).refusals == {}
@@ -120,8 +108,7 @@ async def test_a_take_that_is_cut_off_holds_nobody(rig: Rig, trouble: Callable[.
     intake = rig.intake()
     text = asyncio.ensure_future(intake.take(sms()))
     block = asyncio.ensure_future(intake.take(frame("block-msisdn", {"msisdn": NUMBER})))
-    while not away.calls:
-        await asyncio.sleep(0.01)
+    await until(lambda: away.calls)
     assert not block.done()
     text.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -171,13 +158,17 @@ async def test_a_fault_of_ours_while_reading_ends_no_feeder(
 
 
 async def test_an_expiry_that_passes_while_it_waits(rig: Rig, trouble: Callable[..., Trouble]) -> None:
-    trouble(rig.store, "enqueue", StoreUnavailable("away"), times=4)
+    away = trouble(rig.store, "enqueue", StoreUnavailable("away"), times=1_000_000)
     now = time.time()
-    data = {"receiver": NUMBER, "message": "x", "date_time": now, "expiration": now + 0.3}
-    taken = await rig.intake().take(frame("send-sms", data))
+    data = {"receiver": NUMBER, "message": "x", "date_time": now, "expiration": now + 3}
+    taking = asyncio.ensure_future(rig.intake().take(frame("send-sms", data)))
+    await until(lambda: away.calls)
+    assert not taking.done()
+    await asyncio.sleep(3)
+    away.times = 0
 
-    assert taken.refused == "expired"
-    assert json.dumps(rig.counted).count("later") >= 1
+    assert (await soon(taking)).refused == "expired"
+    assert rig.counted[-2:] == ["later", "refused"]
 
 
 async def test_a_frame_that_says_nothing_beside_one_that_does(rig: Rig) -> None:

@@ -18,8 +18,9 @@ from otpsvc.stores.connection import Connector
 from otpsvc.stores.embedded import EmbeddedStore
 from tests.far_ends.cut_proxy import CutProxy
 from tests.far_ends.valkey import ValkeyServer, programs
-from tests.stores.callers import COUNT
+from tests.stores.callers import COUNT, answers, patient
 from tests.stores.places import MemoryPlace, Place, RedisPlace, checked
+from tests.waiting import PATIENCE, until
 
 KINDS = ("memory", "redis", "embedded")
 
@@ -44,8 +45,18 @@ async def proxy(server: ValkeyServer) -> AsyncIterator[CutProxy]:
 @pytest.fixture
 async def batcher(proxy: CutProxy) -> AsyncIterator[Batcher]:
     """Connected already, so that a misdeed hits a command and not the login."""
-    made = Batcher(Connector(proxy.url, scripts=[COUNT]))
+    made = patient(proxy.url, scripts=[COUNT])
     await made.call("PING")
+    proxy.chunks.clear()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def hasty(proxy: CutProxy) -> AsyncIterator[Batcher]:
+    """The same with the limits of the service: for what is about them."""
+    made = Batcher(Connector(proxy.url, scripts=[COUNT]))
+    await until(lambda: answers(made))
     proxy.chunks.clear()
     yield made
     await made.close()
@@ -67,9 +78,9 @@ def revive(store: EmbeddedStore) -> None:
     """Kill the embedded server with -9 and start it again."""
     assert store.pid
     os.kill(store.pid, signal.SIGKILL)
-    until = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while not store.ensure():
-        assert time.monotonic() < until
+        assert time.monotonic() < end
         time.sleep(0.005)
     store._wait()
 

@@ -9,7 +9,7 @@ import copy
 import struct
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import redis
@@ -19,6 +19,7 @@ from otpsvc.errors import StoreUnavailable
 from otpsvc.store import Store
 from otpsvc.stores.memory import MemoryStore
 from otpsvc.stores.redis import RedisStore
+from tests.waiting import PATIENCE, until
 
 #: Where `created` stands in a challenge's record, and the three times in a message's.
 CREATED_AT = struct.calcsize("<BBBBB4s16s16s16s")
@@ -99,7 +100,7 @@ class RedisPlace:
         self._fenced = fenced
         self._restart = restart
         self._ahead = 0.0
-        self.ask = redis.Redis(unix_socket_path=path, socket_timeout=30)
+        self.ask = redis.Redis(unix_socket_path=path, socket_timeout=PATIENCE)
         self.ask.flushall()
         self._stores: list[RedisStore] = []
         self.store = self.node()
@@ -109,7 +110,7 @@ class RedisPlace:
             self._url,
             fenced=self._fenced,
             # None of these tests is about the time limit: a busy machine shall not reach it.
-            timeout=30.0,
+            timeout=PATIENCE,
             monotonic=lambda: time.monotonic() + self._ahead,
         )
         self._stores.append(made)
@@ -152,24 +153,24 @@ class RedisPlace:
         self._restart()
 
     def contents(self) -> object:
-        keys = [key for key in self._keys() if not key.startswith(b"clock:")]
+        keys = [key for key in self.all_keys() if not key.startswith(b"clock:")]
         return {key: self.ask.dump(key) for key in sorted(keys)}
 
     def endless(self) -> list[str]:
         return [
             key.decode("latin-1")
-            for key in self._keys()
+            for key in self.all_keys()
             if self.ask.pttl(key) == -1 and not key.decode("latin-1").startswith(ENDLESS)
         ]
 
     def ttl(self, pattern: str) -> float:
         """Seconds that the one key of this pattern still lives."""
-        [key] = self.ask.scan_iter(pattern)
+        [key] = self.all_keys(pattern)
         return float(self.ask.pttl(key)) / 1000
 
-    def _keys(self) -> list[bytes]:
+    def all_keys(self, pattern: str = "*") -> list[bytes]:
         # Not SCAN, which may name a key twice.
-        found: Any = self.ask.keys()
+        found: Any = self.ask.keys(pattern)
         return list(found)
 
     def scores(self, key: bytes | str) -> list[tuple[bytes, float]]:
@@ -179,15 +180,16 @@ class RedisPlace:
 
     def advance(self, seconds: float) -> None:
         ms = int(seconds * 1000)
-        for key in self._keys():
+        # The time of a key may end by itself meanwhile: nothing here makes one anew.
+        for key in self.all_keys():
             kind = key.split(b":")[0]
             if kind in (b"due", b"inbox") or b":since:" in key:
                 for member, score in self.scores(key):
-                    self.ask.zadd(key, {member: score - ms})
+                    self.ask.zadd(key, {member: score - ms}, xx=True)
             if key.endswith(b":places"):
                 self._move_places(key, -ms)
-            if kind in (b"otp", b"msg", b"guard", b"clock"):
-                self.ask.set(key, _older(kind, self.ask.get(key), ms), keepttl=True)
+            if kind in (b"otp", b"msg", b"guard", b"clock") and (raw := self.ask.get(key)) is not None:
+                self.ask.set(key, _older(kind, raw, ms), keepttl=True, xx=True)
             left: Any = self.ask.pttl(key)
             if left > 0:
                 self.ask.pexpire(key, left - ms)
@@ -210,11 +212,15 @@ class RedisPlace:
 
 
 async def answering(store: Store) -> Store:
-    """The store, once it is connected: after a restart, or on a machine that is very busy."""
-    for _ in range(100):
-        with suppress(StoreUnavailable):
-            await store.ping()
-            break
+    """The store, once it is connected again after a restart."""
+
+    async def answers() -> bool:
+        try:
+            return await store.ping() == "ok"
+        except StoreUnavailable:
+            return False
+
+    await until(answers)
     return store
 
 

@@ -9,7 +9,9 @@ import msgspec
 
 from otpsvc.challenge import NO_DESTINATION, Flag, pack_raw
 from otpsvc.message import Lane, MessageState
+from otpsvc.refusal import seconds as seconds_of
 from otpsvc.store import Batch, Claimed, Creation, Guess, Offer, Posting, Resend, Store
+from otpsvc.stores.memory import MemoryStore
 from otpsvc.tenant import Rate
 
 SHOP, BANK = "shop", "bank"
@@ -22,7 +24,9 @@ KID, OTHER_KID = b"key1", b"key2"
 SALT = b"salt"
 #: Of a status: no purpose needs a receipt; every purpose does.
 FREE, NEEDED = "000", "111"
-LEASE = 5000
+LEASE = 30_000
+#: Seconds that a real server's clock may go on between two steps of a test.
+SLACK = 20
 #: The fingerprint of a command.
 PRINT = b"fingerprint of 1"
 BIG = (Rate(1000, 600), Rate(1000, 600), Rate(1000, 600))
@@ -79,6 +83,12 @@ def guess(digest: bytes = RIGHT, **changes: Any) -> Guess:
     offers = (Offer("h", KID, digest),)
     plain = Guess(tenant=SHOP, n=N, op=op(), client=ALICE, limits=None, offers=offers)
     return msgspec.structs.replace(plain, **changes)
+
+
+def lasts(store: Store, ms: float, seconds: int) -> bool:
+    """Whether it takes so many seconds, rounded up, less what went by since: in memory nothing does."""
+    least = seconds if isinstance(store, MemoryStore) else seconds - SLACK
+    return least <= seconds_of(ms) <= seconds
 
 
 async def status(store: Store, *, n: str = N, op: bytes = b"", **changes: Any) -> str:

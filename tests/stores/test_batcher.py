@@ -5,11 +5,10 @@ import traceback
 
 import pytest
 
-from otpsvc.stores.batcher import BATCH, RUN_ID, Batcher, ErrorReply, Script, StoreError
-from otpsvc.stores.connection import Connector
+from otpsvc.stores.batcher import BATCH, RUN_ID, TIMEOUT, Batcher, ErrorReply, Script, StoreError
 from tests.far_ends.cut_proxy import CutProxy
 from tests.far_ends.valkey import ValkeyServer
-from tests.stores.callers import COUNT, PLANTED, outcomes, until
+from tests.stores.callers import COUNT, PLANTED, at_once, outcomes, patient
 
 ECHO = Script("echo", "return {KEYS[1], ARGV[1], ARGV[2]}")
 
@@ -40,11 +39,13 @@ async def test_while_a_batch_is_on_its_way_the_next_one_gathers(
 ) -> None:
     server.pause()
     first = asyncio.ensure_future(batcher.call("ECHO", "first"))
-    await until(lambda: len(proxy.chunks) == 1)
+    await at_once(lambda: len(proxy.chunks) == 1)
     later = []
     for n in range(10):
         later.append(asyncio.ensure_future(batcher.call("ECHO", n)))
         await asyncio.sleep(0.001)
+    # By far longer than the service's own limits: who is patient waits for a store that stalls.
+    await asyncio.sleep(2 * TIMEOUT)
     server.resume()
 
     assert await asyncio.gather(first, *later) == [b"first"] + [b"%d" % n for n in range(10)]
@@ -109,7 +110,7 @@ async def test_a_caller_cancelled_before_the_batch_left_sends_nothing(
 
 async def test_a_caller_cancelled_on_the_way_shifts_no_reply(batcher: Batcher, proxy: CutProxy) -> None:
     calls = [asyncio.ensure_future(batcher.call("ECHO", n)) for n in range(5)]
-    await until(lambda: bool(batcher._wire and batcher._wire.flying))
+    await at_once(lambda: bool(batcher._wire and batcher._wire.flying))
     calls[1].cancel()
     calls[3].cancel()
 
@@ -158,7 +159,7 @@ async def test_a_store_that_tells_no_run_id_gets_no_fenced_command(
     proxy: CutProxy, server: ValkeyServer
 ) -> None:
     server.ask("ACL", "SETUSER", "shop", "on", ">secret", "~*", "+@all", "-info")
-    batcher = Batcher(Connector(proxy.url + "?username=shop&password=secret"))
+    batcher = patient(proxy.url + "?username=shop&password=secret")
 
     with pytest.raises(StoreError):
         await batcher.call("ECHO", RUN_ID)

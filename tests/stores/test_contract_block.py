@@ -14,6 +14,7 @@ from tests.stores.places import Place
 from tests.stores.steps import (
     BANK,
     HERE,
+    LEASE,
     SHOP,
     THERE,
     WRONG,
@@ -190,7 +191,7 @@ async def test_a_code_that_another_worker_left_is_in_doubt(place: Place) -> None
     await store.create(creation())
     await claim(store)
     await store.block(SHOP, HERE, SEALED)
-    place.advance(6)
+    place.advance(31)
     assert (await claim_batch(store)).ended == 1
 
     assert await state_of(store) == (MessageState.FAILED, 1, 1, "blocked")
@@ -250,7 +251,7 @@ async def test_what_this_worker_sends_already_is_sent(store: Store) -> None:
     [claimed] = await claim(store)
     await store.block(SHOP, HERE, SEALED)
 
-    assert await store.beat(claimed, lease=5000) == "ok"
+    assert await store.beat(claimed, lease=LEASE) == "ok"
     assert await finish(store, claimed) == "ok"
 
 

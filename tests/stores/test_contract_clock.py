@@ -187,12 +187,12 @@ async def test_every_fenced_restart_counts(fenced: Place) -> None:
 async def test_a_clock_set_back_voids_what_was_open(place: Place) -> None:
     store = place.store
     record = (await store.create(creation(flags=CALLBACK))).record
-    place.set_back(3)
+    place.set_back(30)
 
     assert record
     assert await is_void(store, record.gen)
     # Its queue is kept by the time of before.
-    place.advance(3)
+    place.advance(30)
     assert await claim(store) == []
     assert [unpack_event(e.message.meta).kind for e in await events(store) if e.message] == ["r"]
     assert (await store.create(creation())).outcome == "created"
@@ -248,12 +248,12 @@ async def test_a_step_back_is_noted_for_every_tenant(place: Place) -> None:
 async def test_time_that_jumps_forward_voids_nothing(place: Place) -> None:
     store = place.store
     await store.create(creation())
-    place.advance(299)
+    place.advance(280)
 
     assert (await store.check(guess())).outcome == "verified"
 
 
-@pytest.mark.parametrize("ahead", [3.0, 3600.0])
+@pytest.mark.parametrize("ahead", [30.0, 3600.0])
 async def test_a_node_without_an_estimate_goes_by_the_highest_time_that_the_store_saw(
     real: RedisPlace, ahead: float
 ) -> None:

@@ -26,7 +26,7 @@ async def test_a_text_is_kept_once(store: Store, scope: str) -> None:
 
     [kept] = await store.texts(scope)
     assert (kept.id, kept.sealed) == ("t1", b"sealed t1")
-    assert kept.at == pytest.approx((await store.read(SHOP, "any")).now, abs=5000)
+    assert kept.at == pytest.approx((await store.read(SHOP, "any")).now, abs=30_000)
 
 
 async def test_every_scope_has_its_own(store: Store) -> None:
@@ -123,13 +123,13 @@ async def test_a_clock_set_back_loses_no_text(place: Place) -> None:
     await keep(store, "t3", most=3)
 
     assert await ids(store) == ["t3", "t2", "t1"]
-    assert (await store.texts(SHOP))[0].at == pytest.approx((await store.read(SHOP, "any")).now, abs=5000)
+    assert (await store.texts(SHOP))[0].at == pytest.approx((await store.read(SHOP, "any")).now, abs=30_000)
 
 
 async def test_nothing_stays_behind(real: RedisPlace) -> None:
     for at in range(5):
         await keep(real.store, f"t{at}", most=2)
-    assert len(list(real.ask.scan_iter("text:*"))) == 2
+    assert len(real.all_keys("text:*")) == 2
     real.advance(61)
 
     assert real.ask.keys("text:*") == real.ask.keys("inbox:*") == []

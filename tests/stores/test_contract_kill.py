@@ -15,7 +15,6 @@ from otpsvc.message import MessageState
 from otpsvc.store import Answer, Store
 from otpsvc.stores.redis import RedisStore
 from tests.far_ends.valkey import Persistence, ValkeyServer, programs
-from tests.stores.callers import until
 from tests.stores.places import answering
 from tests.stores.steps import (
     NEEDED,
@@ -32,6 +31,7 @@ from tests.stores.steps import (
     op,
     status,
 )
+from tests.waiting import PATIENCE, until
 
 PROGRAMS = pytest.mark.parametrize("program", ["valkey", "redis"])
 #: What a store may lose, and whether it is fenced then (D9).
@@ -48,8 +48,8 @@ def running(program: str, persistence: Persistence) -> Iterator[ValkeyServer]:
 
 
 @asynccontextmanager
-async def opened(server: ValkeyServer, *, fenced: bool, timeout: float = 30.0) -> AsyncIterator[RedisStore]:
-    store = RedisStore(server.url, fenced=fenced, timeout=timeout)
+async def opened(server: ValkeyServer, *, fenced: bool) -> AsyncIterator[RedisStore]:
+    store = RedisStore(server.url, fenced=fenced, timeout=PATIENCE)
     try:
         yield store
     finally:
@@ -98,8 +98,7 @@ async def test_a_spent_receipt_stays_spent_over_a_kill(program: str) -> None:
 async def test_killed_under_load_every_answer_that_was_given_holds() -> None:
     """What was answered is there; what was not answered may be, and is counted then."""
     with running("valkey", "always") as server:
-        # So long the load waits in vain for the server that was killed.
-        async with opened(server, fenced=False, timeout=3.0) as store:
+        async with opened(server, fenced=False) as store:
             names = [f"c{at}" for at in range(30)]
             for n in names:
                 await store.create(creation(n=n, max_attempts=100))

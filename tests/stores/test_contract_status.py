@@ -21,6 +21,7 @@ from tests.stores.steps import (
     creation,
     finish,
     guess,
+    lasts,
     op,
     resend,
     status,
@@ -184,7 +185,7 @@ async def test_the_answer_of_a_consume_shows_the_record_before(store: Store) -> 
 
     assert answer.record
     assert not answer.record.flags & Flag.CONSUMED
-    assert answer.record.seconds_left(answer.now) == 300
+    assert lasts(store, answer.record.deadline - answer.now, 300)
 
 
 # --- read ------------------------------------------------------------------

@@ -228,11 +228,11 @@ async def test_what_ended_on_its_way_still_hears_what_the_far_end_said(place: Pl
 
 async def test_a_dead_workers_message_that_is_too_late_to_take_over_is_in_doubt(place: Place) -> None:
     store = place.store
-    await store.create(creation(ttl=10_000))
-    await enqueue(store, ttl=10_000)
+    await store.create(creation(ttl=30_000))
+    await enqueue(store, ttl=30_000)
     await claim(store)
     await claim(store, "sms", "message")
-    place.advance(10)
+    place.advance(30)
     assert (await claim_batch(store)).ended == (await claim_batch(store, "sms", "message")).ended == 1
 
     assert await state_of(store) == (MessageState.EXPIRED, 1, 1, "deadline")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from otpsvc.errors import ConfigError
-from otpsvc.stores.batcher import Batcher
-from otpsvc.stores.connection import Connector, Wanted, check_durability
+from otpsvc.stores.connection import Wanted, check_durability
 from tests.far_ends.valkey import Persistence, ValkeyServer
+from tests.stores.callers import patient
 
 
 async def checked(server: ValkeyServer, wanted: Wanted, query: str = "", **more: bool) -> bool:
-    batcher = Batcher(Connector(server.url + query))
+    batcher = patient(server.url + query)
     try:
         return await check_durability(batcher.call, wanted, **more)
     finally:

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from otpsvc.errors import ConfigError, StoreUnavailable
-from otpsvc.stores.batcher import Batcher
-from otpsvc.stores.connection import Connector, check_durability
+from otpsvc.stores.connection import check_durability
 from otpsvc.stores.embedded import PATH_MAX, EmbeddedStore
 from otpsvc.stores.program import find_server
 from tests.far_ends.valkey import programs
-from tests.stores.callers import eventually, until
+from tests.stores.callers import patient
+from tests.waiting import until
 
 #: A process that owns a store, says where and sleeps.
 OWNER = """
@@ -29,7 +29,7 @@ from otpsvc.stores.embedded import EmbeddedStore
 store = EmbeddedStore(Path(sys.argv[1]))
 store.start()
 print(store.pid, store.url, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -51,7 +51,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedSt
 
 
 async def ask(store: EmbeddedStore, *command: str | int) -> object:
-    batcher = Batcher(Connector(store.url))
+    batcher = patient(store.url)
     try:
         return await batcher.call(*command)
     finally:
@@ -67,7 +67,7 @@ def alive(pid: int) -> bool:
 
 
 async def test_it_starts_and_is_safe(store: EmbeddedStore) -> None:
-    batcher = Batcher(Connector(store.url))
+    batcher = patient(store.url)
 
     assert await check_durability(batcher.call, "always")
     assert await batcher.call("CONFIG", "GET", "port") == [b"port", b"0"]
@@ -109,7 +109,7 @@ async def test_a_killed_server_comes_back_with_every_write(store: EmbeddedStore)
     await until(store.ensure)
     assert not store.ensure()
     assert store.url == url
-    batcher = Batcher(Connector(url))
+    batcher = patient(url)
 
     async def complete() -> bool:
         try:
@@ -117,7 +117,7 @@ async def test_a_killed_server_comes_back_with_every_write(store: EmbeddedStore)
         except StoreUnavailable:
             return False
 
-    await eventually(complete)
+    await until(complete)
     await batcher.close()
 
 
@@ -163,13 +163,15 @@ async def test_a_killed_parent_takes_the_server_with_it_and_the_next_one_takes_o
     end(process)
     # At once: the server may still be dying, with the lock in its hands.
     with EmbeddedStore(tmp_path) as next_one:
-        assert not alive(pid)
+        # Its lock is free a moment before it is gone.
+        await until(lambda: not alive(pid))
         assert next_one.url == url, "who was attached finds the new server in the old place"
         assert await ask(attached, "GET", "a") == b"b"
     attached.stop()
 
 
-async def test_a_second_process_is_told_or_attaches(tmp_path: Path) -> None:
+async def test_a_second_process_is_told_or_attaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otpsvc.stores.embedded.DYING", 0.2)
     process, pid, url = owner(tmp_path)
     try:
         with pytest.raises(ConfigError, match="a directory that no other otpsvc uses"):
@@ -183,7 +185,10 @@ async def test_a_second_process_is_told_or_attaches(tmp_path: Path) -> None:
         end(process)
 
 
-def test_the_server_itself_keeps_others_out(store: EmbeddedStore, tmp_path: Path) -> None:
+def test_the_server_itself_keeps_others_out(
+    store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otpsvc.stores.embedded.DYING", 0.2)
     # As when we were killed and the server was not, which Linux does not let happen.
     assert store._lock is not None
     os.close(store._lock)

@@ -1,26 +1,27 @@
 from __future__ import annotations
 
-import asyncio
-import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from otpsvc.stores.connection import Connector
+from otpsvc.errors import StoreUnavailable
+from otpsvc.stores.connection import Connector, Line
 from otpsvc.stores.listener import Listener
 from tests.far_ends.cut_proxy import CutProxy
 from tests.far_ends.valkey import ValkeyServer
-from tests.stores.callers import PLANTED, until
+from tests.stores.callers import PLANTED
+from tests.waiting import until
 
 
 async def heard_after(server: ValkeyServer, inbox: list[bytes], payload: str) -> bool:
-    """Whether a payload arrives; published again and again, for what is published too early is lost."""
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
+    """Published again and again until it arrives, for what is published too early is lost."""
+
+    def arrived() -> bool:
         server.ask("PUBLISH", "wake", payload)
-        await asyncio.sleep(0.01)
-        if payload.encode() in inbox:
-            return True
-    return False
+        return payload.encode() in inbox
+
+    return bool(await until(arrived))
 
 
 async def test_a_listener_hears_and_comes_back_after_a_restart(server: ValkeyServer) -> None:
@@ -47,7 +48,7 @@ async def test_a_listener_survives_a_bug_of_the_hearer_without_quoting(
 
     listener = Listener(Connector(server.url), "wake", hear)
     listener.start()
-    await asyncio.wait_for(listener.subscribed.wait(), 30)
+    await until(listener.subscribed.is_set)
     server.ask("PUBLISH", "wake", PLANTED)
 
     assert await heard_after(server, inbox, "good")
@@ -60,11 +61,50 @@ async def test_a_listener_leaves_a_line_that_has_gone_silent(server: ValkeyServe
     inbox: list[bytes] = []
     listener = Listener(Connector(proxy.url), "wake", inbox.append, quiet=0.1)
     listener.start()
-    await asyncio.wait_for(listener.subscribed.wait(), 30)
-    await asyncio.sleep(0.5)
-    assert proxy.accepted == 1, "an idle line that answers PING is kept"
+    await until(listener.subscribed.is_set)
 
     await proxy.misbehave("hangs")
-    await until(lambda: proxy.accepted == 2)
+    await until(lambda: proxy.accepted >= 2)
     assert await heard_after(server, inbox, "again")
     await listener.close()
+
+
+class Idle(Connector):
+    """Its lines answer as planned; None: nothing came for a while."""
+
+    def __init__(self, *plans: Sequence[Any]) -> None:
+        super().__init__("redis://nowhere.example")
+        self.plans = [list(plan) for plan in plans]
+        self.sent: list[list[str]] = []
+
+    async def open(self) -> Line:
+        if not self.plans:
+            raise StoreUnavailable
+        plan, sent = self.plans.pop(0), list[str]()
+        self.sent.append(sent)
+
+        class Planned(Line):
+            async def send(self, *command: bytes | str | int) -> None:
+                sent.append(str(command[0]))
+
+            async def read(self, timeout: float) -> Any:
+                return plan.pop(0) if plan else None
+
+            async def close(self) -> None:
+                sent.append("closed")
+
+        return Planned(None)
+
+
+async def test_an_idle_line_is_kept_as_long_as_it_answers() -> None:
+    pong, inbox = [b"pong", b""], list[bytes]()
+    kept = [None, pong] * 3
+    connector = Idle([[b"subscribe"], *kept, [b"message", b"wake", b"one"], *kept], [])
+    listener = Listener(connector, "wake", inbox.append)
+    listener.start()
+    await until(lambda: len(connector.sent) == 2 and connector.sent[1][-1:] == ["closed"])
+    await listener.close()
+
+    # Two silences one after another end it: the one before PING, and the one after.
+    assert connector.sent == [["SUBSCRIBE", *["PING"] * 7, "closed"], ["SUBSCRIBE", "PING", "closed"]]
+    assert inbox == [b"one"]

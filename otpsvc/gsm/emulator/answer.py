@@ -22,17 +22,36 @@ _WORDS: Final = {
     30: "no network service",
     100: "unknown",
 }
+#: 27.005, 3.2.5, as those modems write them that tell words there too.
+_SMS_WORDS: Final = {
+    302: "operation not allowed",
+    303: "operation not supported",
+    304: "Invalid PDU mode parameter",
+    310: "SIM not inserted",
+    311: "SIM PIN required",
+    314: "SIM busy",
+    316: "SIM PUK required",
+    321: "Invalid memory index",
+    322: "SIM memory full",
+    331: "no network service",
+    332: "Network timeout",
+    500: "Unknown error",
+}
 #: Result codes without +CMEE, as ATV0 writes them. (V.250, 5.7.1)
 _NUMBERS: Final = {"OK": "0", "RING": "2", "NO CARRIER": "3", "ERROR": "4"}
 
 
 class Format(Struct):
-    """What ATE, ATV, ATQ and AT+CMEE set. `errors`: 0 a bare ERROR, 1 numbers, 2 words."""
+    """What ATE, ATV, ATQ and AT+CMEE set. `errors`: 0 a bare ERROR, 1 numbers, 2 words.
+
+    `worded`: words in any case, for SMS too.
+    """
 
     echo: bool = True
     verbose: bool = True
     quiet: bool = False
     errors: int = 0
+    worded: bool = False
 
     def result(self, words: str) -> bytes:
         if self.quiet:
@@ -47,6 +66,9 @@ class Format(Struct):
 
     def error(self, refusal: Refusal) -> str:
         """+CMS ERROR has its number whatever +CMEE says (27.005, 3.2.5)."""
+        if self.worded and refusal.kind:
+            words = _SMS_WORDS if refusal.kind == "CMS" else _WORDS
+            return f"+{refusal.kind} ERROR: {words.get(refusal.number, 'unknown')}"
         if refusal.kind == "CMS":
             return f"+CMS ERROR: {refusal.number}"
         if refusal.kind != "CME" or not self.errors:

@@ -43,7 +43,7 @@ class Dialogue:
         self._handle = handle
         self._quirks = quirks
         self._random = random.Random(quirks.seed)
-        self.format = Format()
+        self.format = Format(worded=quirks.worded)
         self._last = ""
         self._input = bytearray()
         self._held: list[str] = []
@@ -67,7 +67,7 @@ class Dialogue:
         self._stop()
         self._input.clear()
         self._held.clear()
-        self.format = Format(echo=self._quirks.echo)
+        self.format = Format(echo=self._quirks.echo, worded=self._quirks.worded)
 
     def _stop(self) -> None:
         steps, self._steps = self._steps, None

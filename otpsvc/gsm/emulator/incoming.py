@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from otpsvc.gsm.emulator.sim import Refusal
 from otpsvc.gsm.emulator.storage import Stored
 from otpsvc.gsm.emulator.unit import Unit
+from otpsvc.gsm.pdu import Deliver, StatusReport, read
 
 
 class Incoming:
@@ -40,7 +42,7 @@ class Incoming:
 
     def _report(self, pdu: str, length: int, ds: int) -> bool:
         if ds == 1:
-            return self._hand_on(f"+CDS: {length}\r\n{pdu}", pdu, length, report=True)
+            return self._hand_on(self._framed(pdu, length), pdu, length, report=True)
         if ds == 2:
             name = self._unit.quirks.report_memory
             index = self._unit.memories[name].put(Stored(pdu, length, report=True))
@@ -48,6 +50,14 @@ class Incoming:
                 return False
             self.tell(f'+CDSI: "{name}",{index}')
         return True
+
+    def _framed(self, pdu: str, length: int) -> str:
+        framing = self._unit.quirks.framing
+        if framing == "no smsc":
+            return f"+CDS: {length}\r\n{pdu[-2 * length :]}"
+        if framing == "text":
+            return "+CDS: " + in_text_mode(read(pdu))
+        return f"+CDS: {length + (3 if framing == 'odd length' else 0)}\r\n{pdu}"
 
     def _hand_on(self, pair: str, pdu: str, length: int, *, report: bool) -> bool:
         """With +CSMS=1 the next one comes after the acknowledgement of this one (27.005, 3.4.4)."""
@@ -92,3 +102,12 @@ class Incoming:
         buffer, self._buffer = self._buffer, []
         for line in () if clear else buffer:
             self._unit.dialogue.unsolicited(line)
+
+
+def in_text_mode(report: Deliver | StatusReport) -> str:
+    """fo, mr, ra, tora, scts, dt, st (27.005, 3.4.1)."""
+    assert isinstance(report, StatusReport)
+    times = [
+        time.strftime("%y/%m/%d,%H:%M:%S+00", time.gmtime(at)) for at in (report.submitted, report.discharged)
+    ]
+    return f'6,{report.reference},"{report.recipient}",145,"{times[0]}","{times[1]}",{report.status}'

@@ -249,6 +249,8 @@ class EmulatedModem(Unit):
         return command(self, call)
 
     def _special(self, words: str, call: Call) -> Lines | Steps:
+        if words.startswith(("+", "^", "*")):
+            return (words,)
         fault = Fault.of(words)
         if fault.error is not None:
             raise Refusal(*fault.error)

@@ -62,10 +62,13 @@ class Quirks(Struct, kw_only=True):
     firmware: str = "1.0"
     #: Commands that are answered with ERROR, such as `+CNUM`.
     unsupported: frozenset[str] = frozenset()
-    #: What a command is answered with instead: `{"+CMMS=": "CMS 500", "+CSCA?": "silent"}`.
+    #: What a command is answered with instead, a fault or a line before OK:
+    #: `{"+CMMS=": "CMS 500", "+CSCA?": "silent", "+CPIN?": "+CPIN: NOT READY"}`.
     answers: dict[str, str] = {}
     #: Seconds before every answer.
     delay: float = 0.0
+    #: Errors are told in words, whatever +CMEE was set to.
+    worded: bool = False
 
     # --- the line
     #: Bytes a second, both ways; 0: as fast as it goes (USB).
@@ -74,6 +77,8 @@ class Quirks(Struct, kw_only=True):
     echo: bool = True
     #: What is written when the body of a text is awaited; PROMPTS has the known ones.
     prompt: bytes = PROMPTS["usual"]
+    #: Seconds from AT+CMGS to the prompt.
+    prompt_delay: float = 0.0
     #: What ESC at the prompt is answered with; empty: nothing.
     escaped: str = "OK"
     #: What happens to characters that come while a command runs.
@@ -118,6 +123,9 @@ class Quirks(Struct, kw_only=True):
     every: str = "ok"
     #: Seconds from the end of a text to its report.
     report_delay: float = 0.0
+    #: How a direct report is written: as it should be, without the octet of the SMSC, under a
+    #: length that is none of the PDU's, or as in text mode.
+    framing: Literal["usual", "no smsc", "odd length", "text"] = "usual"
     report: Literal["once", "early", "double", "unknown", "never"] = "once"
     #: Seconds that a direct text may stay without +CNMA, with +CSMS=1 (27.005, 3.4.4).
     acknowledge: float = 15.0

@@ -31,6 +31,8 @@ def send(unit: Unit, call: Call) -> Steps:
         raise Refusal("CMS", 304)
     if fault.what == "no-prompt" or fault.at == "command":
         yield from _strike(unit, fault)
+    if unit.quirks.prompt_delay:
+        yield unit.quirks.prompt_delay
     prompt = unit.quirks.prompt
     if fault.at == "prompt":
         unit.dialogue.show(prompt)

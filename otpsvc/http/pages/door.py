@@ -18,7 +18,7 @@ from otpsvc.errors import BadRequest, Busy, Limited, NotFound
 from otpsvc.http.auth import Buckets
 from otpsvc.http.envelope import Reply, encode, secured
 from otpsvc.http.exchange import Exchange
-from otpsvc.http.fields import read_body, read_fields, unquoted_segment
+from otpsvc.http.fields import read_body, read_fields, read_form, unquoted_segment
 from otpsvc.http.pages.address import AddressPage
 from otpsvc.http.pages.answers import Answers, Opened
 from otpsvc.http.pages.code import CodePage
@@ -82,7 +82,9 @@ class PageDoor:
         """Raises: NotFound (no right, or not from here), BadRequest."""
         path, headers, posted = request.path_params, exchange.headers, request.method == "POST"
         body = await read_body(request.receive, headers) if posted else b""  # type: ignore[arg-type]
-        fields = read_fields(body, headers.get(b"content-type", b""), request.scope["query_string"])
+        # A client that keeps the query of `action="?"` sends the token twice: the form's fields count.
+        fields = read_form(request.scope["query_string"])
+        fields |= read_fields(body, headers.get(b"content-type", b""), b"")
         manner = read_manner(fields, _language(exchange))
         visit = self._answers.visits.admit(path["namespace"], unquoted_segment(path["id"]), manner.token)
         if posted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -32,10 +33,13 @@ def _no_settings_from_outside() -> None:
 
 @pytest.fixture(scope="session")
 def need() -> Callable[[str], str]:
-    """The path of a server or tool. Where it is missing: skip at home, fail in CI."""
+    """The path of a server, tool or file. Where it is missing: skip at home, fail in CI."""
 
     def path_of(tool: str) -> str:
-        found = shutil.which(tool, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
+        if tool.startswith("/"):
+            found = tool if Path(tool).exists() else None
+        else:
+            found = shutil.which(tool, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
         if found:
             return found
         if os.environ.get("CI"):

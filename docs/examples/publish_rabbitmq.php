@@ -25,6 +25,8 @@ $config->setUser(getenv('AMQP_USER'));
 $config->setPassword(getenv('AMQP_PASSWORD'));
 $config->setVhost(getenv('AMQP_VHOST') ?: 'sms');
 $config->setIsSecure(true);
+// Before 3.6 the line above alone speaks plain TCP all the same, password and all.
+$config->setNetworkProtocol('tls');
 $config->setSslVerify(true);
 $config->setSslVerifyName(true);
 if (getenv('CA_FILE')) {

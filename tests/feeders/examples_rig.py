@@ -85,10 +85,10 @@ def acl() -> str:
 
 
 class Publisher:
-    """An example of the manual, as a process of its own."""
+    """An example of the manual, as a process of its own; `program` is what runs it, if not this Python."""
 
-    def __init__(self, name: str, *words: str, **environ: str) -> None:
-        self._command = [sys.executable, str(EXAMPLES / name), *words]
+    def __init__(self, name: str, *words: str, program: str = sys.executable, **environ: str) -> None:
+        self._command = [program, str(EXAMPLES / name), *words]
         self._environ = {"PYTHONUNBUFFERED": "1", **environ}
 
     async def __aenter__(self) -> asyncio.subprocess.Process:

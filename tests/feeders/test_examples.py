@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -206,9 +207,37 @@ def test_the_manuals_acl_lets_the_feeder_publish_what_it_has_to() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.php")), ids=lambda path: path.name)
-def test_php_is_php(path: Path) -> None:
-    php = shutil.which("php")
-    if php is None:
-        pytest.skip("php is missing: no part of otpsvc is written in it")
-    done = subprocess.run([php, "-n", "-l", str(path)], capture_output=True, text=True, check=False)
+def test_php_is_php(path: Path, need: Callable[[str], str]) -> None:
+    done = subprocess.run([need("php"), "-n", "-l", str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture
+def by_php(
+    amqp: Callable[[str], str], rabbit: RabbitServer, need: Callable[[str], str], tmp_path: Path
+) -> Callable[..., Publisher]:
+    """With Debian's php-amqplib in the place of Composer's, over TLS."""
+    library, php = need("/usr/share/php/PhpAmqpLib/autoload.php"), need("php")
+    (tmp_path / "vendor").mkdir()
+    (tmp_path / "vendor" / "autoload.php").write_text(f"<?php require '{library}';")
+    script = shutil.copy(EXAMPLES / "publish_rabbitmq.php", tmp_path)
+    login = urlsplit(amqp("shop"))
+    environ = {
+        "AMQP_HOST": "localhost",
+        "AMQP_PORT": str(rabbit.tls_port),
+        "AMQP_USER": login.username or "",
+        "AMQP_PASSWORD": login.password or "",
+        "CA_FILE": str(rabbit.ca_file),
+    }
+    return lambda *words, **more: Publisher(str(script), *words, program=php, **environ, **more)
+
+
+async def test_a_text_by_php_through_rabbitmq(served: Served, by_php: Callable[..., Publisher]) -> None:
+    status, said = await by_php(NUMBER, "by php").run()
+
+    assert (status, said) == (0, "")
+    await until(lambda: "by php" in texts(served), served.log)
+
+
+async def test_a_queue_that_is_not_there_is_an_error_in_php(by_php: Callable[..., Publisher]) -> None:
+    assert await by_php(NUMBER, "lost", QUEUE="nowhere").run() == (1, "no queue of this name\n")

@@ -64,7 +64,8 @@ async def test_an_answer_in_single_octets(far: FarEnd, client: Client) -> None:
         (b"\r\n+CME ERROR: 14\r\n", "CME", 14),
         (b"\r\n+CMS ERROR: 500\r\n", "CMS", 500),
         (b"\r\n+CMS ERROR:38\r\n", "CMS", 38),
-        (b"\r\n+CME ERROR: SIM busy\r\n", "CME", -1),
+        (b"\r\n+CME ERROR: SIM busy\r\n", "CME", 14),
+        (b"\r\n+CME ERROR: whatever\r\n", "CME", -1),
         (b"\r\nCOMMAND NOT SUPPORT\r\n", "", -1),
     ],
 )

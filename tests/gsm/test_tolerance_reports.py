@@ -19,7 +19,7 @@ AT = 1_790_000_000.0
 SMSC = "+62811000000"
 REPORT, LENGTH = encode_status_report(42, "+628123456789", 0, submitted=AT, discharged=AT + 3, smsc=SMSC)
 BARE = REPORT[-2 * LENGTH :]
-TEXT = b'+CDS: 6,42,"+628123456789",145,"26/09/21,13:33:20+00","26/09/21,13:33:23+00",0'
+TEXT = b'+CDS: 6,42,"+628123456789",145,"26/09/21,14:13:20+00","26/09/21,14:13:23+00",0'
 
 
 def claimed(header: str, line: str) -> StatusReport | None:
@@ -121,7 +121,7 @@ def test_what_is_no_report_in_text_mode_is_told_apart(rest: bytes) -> None:
 
 
 def test_the_zone_of_a_text_mode_report_counts() -> None:
-    report = opened(text_report(TEXT[5:].replace(b"13:33:20+00", b"20:33:20+28")))
+    report = opened(text_report(TEXT[5:].replace(b"14:13:20+00", b"21:13:20+28")))
 
     assert isinstance(report, StatusReport)
     assert report.submitted == AT

@@ -10,7 +10,6 @@ where the broker says that it delivers again.
 from __future__ import annotations
 
 import fnmatch
-import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,7 +24,7 @@ from otpsvc.errors import BadRequest, Busy, StillRunning
 from otpsvc.feeder import FeederConfig, Frame, Note, Taken
 from otpsvc.insisting import Insisting
 from otpsvc.keyring import Keyring
-from otpsvc.oldwords import FAILED, Answer, answer, noted, word_of
+from otpsvc.oldwords import FAILED, Answer, answer, encoded, noted, word_of
 from otpsvc.order import Order
 from otpsvc.parcel import Parcels
 from otpsvc.relay import REPEAT, Ran, Relay, Via
@@ -268,7 +267,6 @@ _REFUSED: Final = {"id": "", "status": "refused"}
 
 
 def _gone(one: Command, error: Busy) -> Done:
-    """Of a command that was given up."""
     return answer(word_of(one), FAILED, error=error.message, data=_REFUSED), error.code
 
 
@@ -281,12 +279,12 @@ def _aged(one: Command, begun: float, *, ended: bool) -> Command:
 
 
 def _notes(ran: Ran) -> tuple[Note, ...]:
-    """Where each message of it is, and what was no message but has an id by which its sender may know it."""
+    """Where each message of it is; of what is no whole command it is told who gave it an id."""
     rows = zip(ran.batch.commands, ran.answers, ran.refusals, strict=True)
     return tuple(
         noted(one, said or {}, code)
         for one, said, code in rows
-        if (isinstance(one, command.Send) and said) or (isinstance(one, command.Unknown) and one.id)
+        if isinstance(one, command.Send | command.Unknown) and (said or one.id)
     )
 
 
@@ -296,8 +294,4 @@ def _encoded(asked: _Asked, said: Answer | None) -> bytes:
         return b""
     if asked.own:
         said = said | {"correlation_id": asked.own}
-    try:
-        return json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
-        # Half a character, which only an escape can name.
-        return json.dumps(said, separators=(",", ":")).encode()
+    return encoded(said)

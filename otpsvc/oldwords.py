@@ -6,6 +6,7 @@ Every answer tells the truth: `response_code` as the old clients read it, beside
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -97,6 +98,16 @@ def _row(one: Answer) -> Answer:
     said = {name: one[name] for name in ("response_code", "error") if name in one}
     data = one.get("data")
     return (data if isinstance(data, dict) else {}) | said
+
+
+def encoded(said: Mapping[str, Any], *, indent: int | None = None) -> bytes:
+    """As JSON: compact, or for people."""
+    separators = None if indent else (",", ":")
+    try:
+        return json.dumps(said, ensure_ascii=False, indent=indent, separators=separators).encode()
+    except UnicodeEncodeError:
+        # Half a character, which only an escape can name.
+        return json.dumps(said, indent=indent, separators=separators).encode()
 
 
 def noted(one: command.Send | command.Unknown, said: Answer, refusal: str) -> Note:

@@ -26,6 +26,8 @@ __all__ = ["At", "LostWhileSending", "Response"]
 _QUIET: Final = 0.1
 #: Seconds that a command waits at most for the final result of a cancelled one.
 _PATIENCE: Final = 15.0
+#: How much longer the prompt is waited for after it was missed once, and seconds at most.
+_LATE, _LATEST = 3.0, 15.0
 
 
 class At:
@@ -49,6 +51,8 @@ class At:
         self._open_port = open_port
         self._turn = asyncio.Lock()
         self._exchange = Exchange(heard, trace)
+        # It has told the mark; it missed the last prompt.
+        self._marks = self._late = False
 
     @property
     def is_open(self) -> bool:
@@ -69,6 +73,7 @@ class At:
         line = await self._open_port(path, baud, self)
         self._exchange.reset()
         self._exchange.line = line
+        self._marks = False
 
     def close(self) -> None:
         """Close the port; who waits for an answer gets LineLost. `lost` is not called."""
@@ -102,11 +107,12 @@ class At:
     ) -> int:
         """AT+CMGS=n with its PDU in hex; gives TP-MR, -1 when the modem did not tell it.
 
-        `prompt`: seconds until the prompt. `result`: from Ctrl-Z on; `late`: from there
-        too, a result that comes until then is told as LateResult. `until`: nothing is handed
-        over after it (seconds of `time.monotonic()`), however late its turn or the prompt
-        came; it ends as one that got no prompt. `handed` is called with Ctrl-Z: whatever
-        is raised before, cancellation too, surely nothing was sent.
+        `prompt`: seconds until the prompt; more of them after one was missed, until one came
+        in time. `result`: from Ctrl-Z on; `late`: from there too, a result that comes until
+        then is told as LateResult. `until`: nothing is handed over after it (seconds of
+        `time.monotonic()`), however late its turn or the prompt came; it ends as one that
+        got no prompt. `handed` is called with Ctrl-Z: whatever is raised before,
+        cancellation too, surely nothing was sent.
 
         Nothing is written either when the modem started anew, or the port was opened again,
         while it waited for its turn: LineLost.
@@ -125,13 +131,24 @@ class At:
             if left <= 0:
                 raise NoAnswer(name_of(command), "prompt")
             self._exchange.put(asked, command)
-            await self._wait(asked, min(prompt, left))
+            await self._prompted(asked, prompt, left)
             self._exchange.hand_over(asked, late)
             if handed is not None:
                 handed()
             # What is written before the late result could undo the text.
             await self._wait(asked, result, max(0.0, min(late - result, result)))
             return -1 if asked.reference is None else asked.reference
+
+    async def _prompted(self, asked: Transaction, limit: float, left: float) -> None:
+        """Until the prompt; `left`: seconds that there are at most. One that came late comes late again."""
+        began = time.monotonic()
+        most = max(limit, min(limit * _LATE, _LATEST)) if self._late else limit
+        try:
+            await self._wait(asked, min(most, left))
+            self._late = time.monotonic() - began >= limit
+        except NoAnswer:
+            self._late = self._late or time.monotonic() - began >= limit
+            raise
 
     async def resync(self) -> bool:
         """Bring the port in step: ESC, CR, silence, AT up to three times. Raises LineLost."""
@@ -211,9 +228,15 @@ class At:
         return True
 
     async def _mark(self) -> bool:
-        """Ask what nothing else answers: all that comes before it was late."""
+        """Ask what nothing else answers: all that comes before it was late.
+
+        A modem that does not know the mark refuses it, or says a bare OK; from one that
+        does, that OK was late too.
+        """
         asked = Transaction("AT+CMEE?", mark=b"+CMEE:")
-        if not await self._answered(asked, "AT+CMEE?") and not asked.refused:
+        if await self._answered(asked, "AT+CMEE?"):
+            self._marks = True
+        elif not asked.refused and (self._marks or not asked.bare):
             return False
         self._exchange.settled()
         return True

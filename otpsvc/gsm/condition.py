@@ -111,7 +111,9 @@ class Network:
         """Data's registration counts where a modem knows no other. Raises: NoAnswer, LineLost."""
         self._stats.pop("CGREG", None)
         for kind in ("CREG", "CEREG", "CGREG"):
-            if (kind != "CREG" and self.registered) or (kind == "CGREG" and self._stats):
+            # What CEREG told at an earlier look says nothing of now.
+            by_creg = self._stats.get("CREG") in _HOME | _ROAMING
+            if (kind == "CEREG" and by_creg) or (kind == "CGREG" and self._stats):
                 return
             found = _REGISTRATION.search(await told(at, f"AT+{kind}?"))
             self._stats.pop(kind, None)

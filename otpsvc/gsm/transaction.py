@@ -9,13 +9,14 @@ from typing import Final, Literal
 from otpsvc.errors import CommandFailed, ModemError
 from otpsvc.gsm.settings import Timeouts
 from otpsvc.gsm.urc import prefix_of
+from otpsvc.gsm.wordings import number_of
 from otpsvc.veiled import Veiled
 
 Stage = Literal["command", "prompt", "result"]
 
 #: Octets of one answer; what comes on top is dropped. 255 stored texts have about 100,000.
 ANSWER_MOST: Final = 262_144
-_FAILED: Final = re.compile(rb"\+(CM[ES]) ERROR:\s*(?:(\d{1,3})$)?")
+_FAILED: Final = re.compile(rb"\+(CM[ES]) ERROR:\s*(?:(\d{1,3})$|(.*))")
 _BARE: Final = frozenset({b"ERROR", b"COMMAND NOT SUPPORT", b"TOO MANY PARAMETERS"})
 # Words of a call: they end a dialling command; otherwise somebody else hung up.
 _CALL: Final = frozenset({b"NO CARRIER", b"BUSY", b"NO ANSWER", b"NO DIALTONE"})
@@ -61,9 +62,10 @@ class Transaction:
         #: Nobody waits any more, its final result is still to come.
         self.abandoned = False
         self.prompted = False
-        #: Only an answer with a line that begins so ends it; `refused`: an error came instead.
+        #: Only an answer with a line that begins so ends it; `refused`: an error came instead,
+        #: `bare`: an OK alone.
         self.mark = mark
-        self.refused = False
+        self.refused = self.bare = False
         #: Runs from +CMGS to its OK.
         self.grace: asyncio.TimerHandle | None = None
         #: How it ended before its body was written.
@@ -90,7 +92,8 @@ class Transaction:
         """Whether this final result belongs to an earlier command."""
         if not self.mark or any(line.startswith(self.mark) for line in self.lines):
             return False
-        self.refused = self.refused or isinstance(outcome, CommandFailed)
+        failed = isinstance(outcome, CommandFailed)
+        self.refused, self.bare = self.refused or failed, self.bare or not failed
         return True
 
     def settle(self, outcome: Response | ModemError | None) -> None:
@@ -148,7 +151,8 @@ def final_of(line: bytes, *, dials: bool = False) -> tuple[str, int] | None:
     if line in _BARE or (dials and line in _CALL):
         return "", -1
     if found := _FAILED.match(line):
-        return found.group(1).decode("ascii"), int(found.group(2) or -1)
+        kind = found.group(1).decode("ascii")
+        return kind, int(found.group(2)) if found.group(2) else number_of(kind, found.group(3))
     return None
 
 

@@ -7,7 +7,6 @@ which would open a window in browsers). Unlike theirs, the length counts octets.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from otpsvc.command import Batch
 from otpsvc.errors import BadRequest, Busy, Limited, Unauthorized
 from otpsvc.http.envelope import CLOSE, BodyRefused, Headers, Reply, secured
 from otpsvc.lenient import read_json
-from otpsvc.oldwords import FAILED, OK
+from otpsvc.oldwords import FAILED, OK, encoded
 from otpsvc.relay import Relay
 from otpsvc.tenant import Tenant
 
@@ -93,14 +92,6 @@ def _empty(status: int, request_id: bytes, code: str, more: Headers) -> Reply:
 def _reply(
     status: int, answer: Mapping[str, Any], request_id: bytes, *, code: str, more: Headers | None = None
 ) -> Reply:
-    body = _encoded(answer)
+    body = encoded(answer, indent=4)
     length = (b"content-length", b"%d" % len(body))
     return Reply(status, body, secured([_JSON, length, *(more or [])], request_id), code=code)
-
-
-def _encoded(answer: Mapping[str, Any]) -> bytes:
-    try:
-        return json.dumps(answer, indent=4, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        # Half a character, which only an escape can name.
-        return json.dumps(answer, indent=4).encode()

@@ -85,6 +85,15 @@ async def test_the_loss_of_the_network_is_seen_by_word_and_by_look(modem: Emulat
             modem.stat = 1
 
 
+async def test_what_lte_told_before_hides_no_loss_from_the_look(modem: EmulatedModem) -> None:
+    async with running(modem, ping=0.1) as rig:
+        await rig.until(State.READY)
+        modem.say("+CEREG: 1")
+        modem.stat = 2
+
+        await rig.until(State.REGISTERING)
+
+
 async def test_a_word_of_the_network_counts_at_once(modem: EmulatedModem) -> None:
     async with running(modem, ping=3600) as rig:
         await rig.until(State.READY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,6 +30,13 @@ def _no_settings_from_outside() -> None:
     """Whoever runs the tests may have a real otpsvc configured in the environment."""
     for name in [name for name in os.environ if name.startswith("OTPSVC_")]:
         del os.environ[name]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interrupts() -> None:
+    """What a script starts in its background ignores SIGINT, and so would all programs under test."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -53,6 +53,8 @@ class Wire:
         task = asyncio.get_running_loop().create_task(self._join(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Also where it was cut before its first step.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far = None

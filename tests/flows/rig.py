@@ -22,7 +22,7 @@ from otpsvc.store import Store
 from otpsvc.tenant import Codes, Limits, Tenant, Texts
 from otpsvc.verify import Verifier
 from otpsvc.view import View
-from tests.waiting import PATIENCE, until
+from tests.waiting import until
 
 CHEAP = Cost(memory=64, passes=1)
 
@@ -166,9 +166,4 @@ def wrong(code: str) -> str:
     return "000000" if code != "000000" else "111111"
 
 
-async def eventually(true: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """`until` of `tests.waiting`, under the name that files elsewhere still use."""
-    await until(true, patience=max(seconds, PATIENCE))
-
-
-__all__ = ["ANY", "EMAIL", "Node", "Outlet", "eventually", "new_key", "tenant", "with_codes", "wrong"]
+__all__ = ["ANY", "EMAIL", "Node", "Outlet", "new_key", "tenant", "with_codes", "wrong"]

@@ -118,7 +118,7 @@ async def test_trickles_nobody_waits_longer_and_nobody_gets_the_reply_of_another
     with Clock() as clock:
         got = await outcomes(*flying, *queued)
     assert {type(answer) for answer in got} == {StoreUnavailable}
-    assert clock.seconds < PROMISE
+    assert clock.seconds < 3
     assert batcher._wire, "a slow line is no dead line"
 
     last = [await outcomes(batcher.call("ECHO", n)) for n in range(3)]
@@ -134,7 +134,7 @@ async def test_hangs_once_what_may_run_twice_still_succeeds(proxy: CutProxy) -> 
 
     with Clock() as clock:
         assert await batcher.call("ECHO", "x", repeatable=True) == b"x"
-    assert clock.seconds < PROMISE
+    assert clock.seconds < 6
     await batcher.close()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import string
+import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -153,9 +155,16 @@ def _nearest(locale: str) -> str:
 
 @cache
 def _defaults(locale: str) -> Texts:
-    folder = web_folder() / "messages" / locale
-    files = {"subject": "subject.txt", "text": "text.txt", "html": "message.html", "sms": "sms.txt"}
-    return Texts(**{name: (folder / file).read_text("utf-8") for name, file in files.items()})
+    folder = web_folder() / "messages"
+    texts = {
+        name: (folder / locale / f"{name}.txt").read_text("utf-8") for name in ("subject", "text", "sms")
+    }
+    layout = string.Template((folder / "mail.html").read_text("utf-8"))
+    return Texts(**texts, html=layout.substitute(_mail_words("en") | _mail_words(locale)))
+
+
+def _mail_words(locale: str) -> dict[str, str]:
+    return tomllib.loads((web_folder() / "messages" / locale / "mail.toml").read_text("utf-8"))
 
 
 def _check_written(text: str, name: str) -> None:

@@ -147,7 +147,7 @@ def test_default_mail_is_whole_and_fetches_nothing(locale: str) -> None:
 def test_every_locale_is_complete(locale: str) -> None:
     folder = web_folder() / "messages" / locale
 
-    assert {file.name for file in folder.iterdir()} == {"subject.txt", "text.txt", "message.html", "sms.txt"}
+    assert {file.name for file in folder.iterdir()} == {"subject.txt", "text.txt", "mail.toml", "sms.txt"}
 
 
 @pytest.mark.parametrize("locale", ["en", "en-GB", "EN_us", "xx", "", "../../otpsvc", "en/../en", "\x00"])

@@ -91,7 +91,9 @@ async def test_a_plug_pulled_in_any_state(plug_in: PlugIn, state: State) -> None
 
 
 async def test_a_plug_pulled_from_a_modem_that_hangs(modem: EmulatedModem) -> None:
-    async with running(modem, timeouts=replace(short("basic", "setting", "storage"), reset=0.5)) as rig:
+    # It may hang in the middle of anything.
+    timeouts = replace(short("basic", "setting", "storage", "slow"), reset=0.5)
+    async with running(modem, timeouts=timeouts) as rig:
         await rig.until(State.READY)
         modem.hang()
         await rig.until(State.HUNG)

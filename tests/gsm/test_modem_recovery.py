@@ -110,7 +110,7 @@ async def test_a_storm_of_boots_is_not_answered_each_time(modem: EmulatedModem) 
 
 
 async def test_a_modem_that_hangs_and_wakes(modem: EmulatedModem) -> None:
-    async with running(modem, timeouts=limits(basic=2, setting=1, storage=2)) as rig:
+    async with running(modem, timeouts=limits(basic=2, setting=1, storage=2, slow=2)) as rig:
         await rig.until(State.READY)
         modem.hang()
         await rig.until(State.RESYNC)
@@ -122,7 +122,7 @@ async def test_a_modem_that_hangs_and_wakes(modem: EmulatedModem) -> None:
 
 
 async def test_a_modem_that_hangs_for_long_is_given_up_and_comes_back(modem: EmulatedModem) -> None:
-    async with running(modem, timeouts=short("basic", "setting", "storage", "reset")) as rig:
+    async with running(modem, timeouts=short("basic", "setting", "storage", "slow", "reset")) as rig:
         await rig.until(State.READY)
         modem.hang()
         await until(lambda: State.RESETTING in rig.states)

@@ -88,7 +88,7 @@ def _ends_of(fault: str) -> Timeouts:
     """Short where the fault lets one of them run out."""
     if not fault.startswith(("no-prompt", "hang", "silent")):
         return limits()
-    return limits(basic=1, setting=2, prompt=2, result=2, late_result=4)
+    return limits(basic=1, setting=2, slow=2, storage=2, prompt=2, result=2, late_result=4)
 
 
 async def test_a_result_that_comes_late_is_told(plug_in: PlugIn, net: Network) -> None:

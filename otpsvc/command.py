@@ -17,7 +17,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from otpsvc.errors import BadRequest
-from otpsvc.lenient import as_form, number_of, read_json, text_of, written
+from otpsvc.lenient import address_of, as_form, number_of, read_json, text_of, written
 from otpsvc.veiled import Veiled
 
 #: Rows of one envelope.
@@ -168,6 +168,13 @@ def read_object(frame: Mapping[str, Any], *, now: float) -> Batch:
     return Batch((_command(word, data, frame, now),), word)
 
 
+def with_callback(frame: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a frame that names a `callback_topic`: itself, its `data`, or the first row that does."""
+    data = frame.get("data")
+    parts = [frame, *(data[:ROWS_MAX] if isinstance(data, list) else [data])]
+    return next((part for part in parts if isinstance(part, dict) and part.get("callback_topic")), frame)
+
+
 def _row(word: str, row: object, now: float) -> Command:
     """An element of a list: a command of its own, or a message."""
     if not isinstance(row, dict):
@@ -192,7 +199,7 @@ def _command(word: str, data: object, frame: Mapping[str, Any], now: float) -> C
     if word in SENDS:
         return _send(word, data, now)
     if word in ("block-msisdn", "unblock-msisdn"):
-        to = text_of(data, "msisdn", "receiver")
+        to = address_of(data, "msisdn", "receiver")
         return Block(word, to, word == "block-msisdn") if to else _unknown(data, frame)
     if word == "create-verification":
         return CreateVerification(as_form(data))
@@ -207,7 +214,7 @@ def _unknown(*told: Mapping[str, Any]) -> Unknown:
 
 def _bare(frame: Mapping[str, Any], now: float) -> Command:
     """As clients of the MQTT-SMS-Gateway write it."""
-    to = text_of(frame, "to")
+    to = address_of(frame, "to")
     if not to:
         return _unknown(frame)
     return Send(
@@ -223,7 +230,7 @@ def _bare(frame: Mapping[str, Any], now: float) -> Command:
 def _successor(word: str, data: Mapping[str, Any], now: float) -> Command | None:
     """What OTP-Pi added; None: that is not it, or it is not whole."""
     when, bound = text_of(data, "date_time"), tuple(text_of(data, f"param{at}") for at in range(1, 5))
-    reference, to = text_of(data, "reference"), text_of(data, "receiver", "msisdn")
+    reference, to = text_of(data, "reference"), address_of(data, "receiver", "msisdn")
     if word == "request-otp" and reference and to:
         return RequestCode(
             reference=reference,
@@ -242,7 +249,7 @@ def _successor(word: str, data: Mapping[str, Any], now: float) -> Command | None
 
 
 def _send(word: str, data: Mapping[str, Any], now: float) -> Command:
-    to = text_of(data, "msisdn", "receiver", "recipient")
+    to = address_of(data, "msisdn", "receiver", "recipient")
     if not to or "message" not in data:
         return _unknown(data)
     by = "phone" if word == "send-sms" else "email" if word in ("send-mail", "send-email") else ""

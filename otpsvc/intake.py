@@ -158,9 +158,10 @@ class Intake:
         if self._parcels is not None:
             body, id, until = self._parcels.read(body, now=self._now())
         read = lenient.read_literal(body) if frame.literal else lenient.read_json(body)
-        callback = lenient.text_of(read, "callback_topic")
+        at = command.with_callback(read)
+        callback = lenient.text_of(at, "callback_topic")
         callback = callback if self.replies_to(callback) else ""
-        delay = abs(lenient.number_of(read.get("callback_delay", 10)) or 0.0) / 1000
+        delay = abs(lenient.number_of(at.get("callback_delay", 10)) or 0.0) / 1000
         asked = _Asked(
             body=body,
             id=id,

@@ -12,6 +12,9 @@ import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from functools import partial
 from itertools import accumulate
 from typing import Any, Final
 
@@ -38,16 +41,25 @@ class Number(Veiled, frozen=True):
     def __float__(self) -> float:
         return float(self.text)
 
+    @property
+    def digits(self) -> str:
+        """Without the fraction of a whole number: `12.0` and `1.2E1` are `12`."""
+        if self.text.lstrip("-").isdecimal():
+            return self.text
+        value = Decimal(self.text)
+        whole = abs(value) < 10**DIGITS_MAX and value == value.to_integral_value()
+        return str(int(value)) if whole else self.text
 
-def read_json(body: bytes) -> dict[str, Any]:
-    """One JSON object, with trailing commas. Raises: BadRequest."""
+
+def read_json(body: bytes, *, strict: bool = True) -> dict[str, Any]:
+    """One JSON object, with trailing commas; not `strict`: and line breaks in texts. Raises: BadRequest."""
     try:
         if len(body) > BODY_MAX:
             raise ValueError("too large")
         text = body.decode("utf-8-sig")
         _check_depth(text)
         text = _LENIENT.sub(_mended, text)
-        read = json.loads(text, parse_int=_kept, parse_float=_kept, parse_constant=_refused)
+        read = json.loads(text, parse_int=_kept, parse_float=_kept, parse_constant=_refused, strict=strict)
     except (ValueError, RecursionError, MemoryError):
         raise BadRequest("Broken JSON, or not one object.", code="broken_json") from None
     if not isinstance(read, dict):
@@ -56,15 +68,27 @@ def read_json(body: bytes) -> dict[str, Any]:
 
 
 def read_literal(body: bytes) -> dict[str, Any]:
-    """One JSON object, or one Python literal as the Pico gateway's clients write it. Raises: BadRequest.
+    """One JSON object, or one Python literal, as the Pico gateway's clients write it. Raises: BadRequest.
 
-    Only literals: names, calls and operators are refused (`ast.literal_eval`).
+    The gateway itself made each apostrophe a quotation mark and read JSON. So what it read is
+    read, and a text with an apostrophe besides. Only literals: names, calls and operators are
+    refused (`ast.literal_eval`).
     """
-    try:
-        return read_json(body)
-    except BadRequest:
+    as_gateway = partial(read_json, body.replace(b"'", b'"'), strict=False)
+    ways = [partial(read_json, body, strict=False), partial(_read_python, body), as_gateway]
+    if b'"' not in body:
+        # The escapes in it are those of JSON.
+        ways.insert(1, as_gateway)
+    for way in ways:
+        with suppress(BadRequest):
+            return way()
         if len(body) > BODY_MAX:
-            raise
+            break
+    raise BadRequest("Neither JSON nor a Python literal of one object.", code="broken_json")
+
+
+def _read_python(body: bytes) -> dict[str, Any]:
+    """Raises: BadRequest."""
     try:
         text = body.decode("utf-8-sig").strip()
         _check_literal(text)
@@ -123,7 +147,7 @@ def _mended(found: re.Match[str]) -> str:
 
 
 def _kept(text: str) -> Number:
-    if len(text) > DIGITS_MAX + 1 or not math.isfinite(float(text)):
+    if len(text.lstrip("-")) > DIGITS_MAX or not math.isfinite(float(text)):
         raise ValueError("too many digits")
     return Number(text)
 
@@ -150,12 +174,21 @@ def _check_depth(text: str) -> None:
 
 
 def text_of(data: Mapping[str, Any], *names: str) -> str:
-    """The first of these fields that is text or a number, and not empty; numbers as they were written.
+    """The first of these fields that is text or a number, and not empty; `12.0` is `12`.
 
     Half a character, which no encoding has, becomes U+FFFD.
     """
-    text = written(data, *names)
+    values = (data.get(name) for name in names)
+    words = (value.digits if isinstance(value, Number) else value for value in values)
+    text = next((word for word in words if isinstance(word, str) and word), "")
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def address_of(data: Mapping[str, Any], *names: str) -> str:
+    """As `text_of`, of addresses: none is a number with a fraction, which reads as another one's."""
+    values = {name: data.get(name) for name in names}
+    broken = {name for name, one in values.items() if isinstance(one, Number) and not one.digits.isdecimal()}
+    return text_of(values, *(name for name in names if name not in broken))
 
 
 def written(data: Mapping[str, Any], *names: str) -> str:
@@ -188,6 +221,9 @@ def as_form(data: Mapping[str, Any]) -> dict[str, str]:
             found[name] = "true" if value else "false"
         elif isinstance(value, dict | list):
             found[name] = json.dumps(plain(value))
+        elif isinstance(value, Number):
+            # A fraction in an address would read as another digit.
+            found[name] = address_of(data, name) if name == "to" else value.digits
         elif value is not None:
             found[name] = written(data, name)
     return found

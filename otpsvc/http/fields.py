@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -190,7 +191,7 @@ def _read_json(body: bytes) -> Fields:
         _check_depth(text)
         # Digits stay text: nothing is computed from them here.
         read = json.loads(
-            text, object_pairs_hook=_Pairs, parse_int=_digits, parse_float=str, parse_constant=_broken
+            text, object_pairs_hook=_Pairs, parse_int=_digits, parse_float=_whole, parse_constant=_broken
         )
         # What `extra` looked like: reading and writing it anew would change numbers. Also
         # refuses escapes that name half of a character, which no encoding has.
@@ -213,11 +214,19 @@ def _json_text(name: str, value: object, raw: dict[str, msgspec.Raw]) -> str:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Decimal) and name != "to":
+        return str(value)
     raise BadRequest(
-        f"Invalid `{name[:64]}` value: a text, a number, true or false.",
+        f"Invalid `{name[:64]}` value: a text, a whole number, true or false.",
         code="invalid_parameter",
         field=name[:64],
     )
+
+
+def _whole(text: str) -> object:
+    """The digits of `300.0`. A fraction stays a number: the point in an address would be dropped."""
+    value = Decimal(_digits(text))
+    return str(int(value)) if value.adjusted() < DIGITS_MAX and value == value.to_integral_value() else value
 
 
 def _digits(text: str) -> str:

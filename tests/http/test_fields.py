@@ -61,11 +61,12 @@ def test_nothing_is_no_fields() -> None:
 
 
 def test_json_values_become_their_text() -> None:
-    body = b'{"ttl":120,"n":-5,"f":1.50,"trusted":true,"x":false,"big":12345678901234567890}'
+    body = b'{"ttl":120,"whole":3.0E2,"n":-5,"f":1.50,"trusted":true,"x":false,"big":12345678901234567890}'
 
     assert read_fields(body, JSON, b"") == {
         "ttl": "120",
         "n": "-5",
+        "whole": "300",
         "f": "1.50",
         "trusted": "true",
         "x": "false",
@@ -102,6 +103,7 @@ def test_extra_keeps_its_json_text(extra: str) -> None:
         (b"7", JSON, "broken_json", ""),
         (b'"a"', JSON, "broken_json", ""),
         (b"null", JSON, "broken_json", ""),
+        (b'{"to":81266666.5}', JSON, "invalid_parameter", "to"),
         (b'{"a":NaN}', JSON, "broken_json", ""),
         (b'{"a":Infinity}', JSON, "broken_json", ""),
         (b'{"a":"\xff"}', JSON, "broken_json", ""),

@@ -193,6 +193,23 @@ async def test_callback_topic_must_be_allowed(rig: Rig) -> None:
     assert answered(taken)["correlation_id"] == "9"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {
+            "command": "send-message",
+            "data": [{"command": "echo"}, {"command": "echo", "callback_topic": "answers.7"}],
+        },
+        {"command": "echo", "data": {"callback_topic": "answers.7"}},
+    ],
+)
+async def test_callback_topic_of_what_lies_in_an_envelope(rig: Rig, body: dict[str, Any]) -> None:
+    taken = await rig.intake(replies=("answers.*",)).take(frame(body=body))
+
+    assert taken.callback == "answers.7"
+    assert taken.answer
+
+
 async def test_answers_show_no_address(rig: Rig) -> None:
     data = {"reference": "r-1", "receiver": NUMBER, "message": "code %s"}
 

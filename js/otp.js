@@ -47,6 +47,9 @@ button {
 button:focus-visible { outline: 3px solid var(--accent); outline-offset: -2px }
 .cross { width: 1.75em; min-height: 1.75em; padding: 0; border: 0; font-size: 1.625em; line-height: 1 }
 .stage { position: relative; height: var(--height, 22em) }
+.box > .stage {
+  height: calc(var(--height, 22em) + 2em + 2px); max-width: 27em; padding-block: 1em; border: 1px solid var(--line);
+}
 iframe { display: block; width: 100%; height: 100%; border: 0 }
 .loading iframe, .failed iframe { visibility: hidden }
 .note {

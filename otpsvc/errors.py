@@ -65,9 +65,10 @@ class KeyringError(OtpsvcError):
 
 
 class RequestError(OtpsvcError):
-    """What a caller asked for cannot be done."""
+    """What a caller asked for cannot be done; `retry_after` seconds from now perhaps, 0: never as it is."""
 
     code = "bad_request"
+    retry_after = 0
 
     def __init__(
         self,

@@ -101,7 +101,7 @@ def refusal(error: Exception, request_id: bytes, *, problem: bool = False, missi
         status = _STATUSES.get(type(error)) or _inherited(error)
         if status == 404:
             status = missing
-        wait = error.retry_after if isinstance(error, errors.Limited) else int(status == 409)
+        wait = error.retry_after or int(status == 409)
         said = _Refusal("error", error.message, error.code, error.data, error.field)
     elif isinstance(error, errors.Busy):
         status, wait = 503, error.retry_after

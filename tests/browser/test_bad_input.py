@@ -192,6 +192,55 @@ async def test_two_clicks_are_one_form(browser: Browser, new_place: NewPlace) ->
             assert (watch.posts, await house.attempts()) == (number, number)
 
 
+async def test_a_press_out_of_habit_is_no_second_attempt(browser: Browser, new_place: NewPlace) -> None:
+    """The last digit has sent the code; who presses the button then, or Enter, has seen no answer yet."""
+    house = await House.build(new_place)
+    async with visitor(browser) as (page, watch):
+        # Its clock stands: however slow the machine, it is at once.
+        await stop(page)
+        await asks()(house, page)
+        code = wrong(house.code())
+        await page.locator(FIELD).fill(code)
+        await expect(page.locator("#error")).to_contain_text("not right")
+        await page.get_by_role("button", name="Verify").click()
+        await page.locator(FIELD).press("Enter")
+        await expect(page.locator(FIELD)).to_be_focused()
+        assert (watch.posts, await house.attempts()) == (1, 1)
+
+        await page.clock.run_for(2000)
+        await page.locator(FIELD).press("Enter")
+        await until(lambda: watch.posts == 2)
+        await expect(page.locator("[aria-busy]")).to_have_count(0)
+        assert await house.attempts() == 2
+
+
+async def test_without_script_a_person_goes_back_and_loads_anew(
+    browser: Browser, new_place: NewPlace
+) -> None:
+    house = await House.build(new_place)
+    async with visitor(browser, java_script_enabled=False) as (page, watch):
+        await asks()(house, page)
+        await page.locator(FIELD).fill(wrong(house.code()))
+        await page.get_by_role("button", name="Verify").click()
+        await expect(page.get_by_role("alert")).to_contain_text("This code is not right.")
+        await page.reload()
+        await expect(page.get_by_role("alert")).to_contain_text("This code is not right.")
+        assert (watch.posts, await house.attempts()) == (1, 1)
+
+        await page.locator(FIELD).fill(house.code())
+        await page.get_by_role("button", name="Verify").click()
+        await expect(page.locator("h1")).to_have_text("Verified")
+        there = page.url
+        await page.reload()
+        await expect(page.locator("h1")).to_have_text("Verified")
+        await page.go_back()
+        await expect(page.locator("h1")).to_have_text("Verified")
+        await page.goto("about:blank")
+        await page.goto(there)
+        await expect(page.locator("h1")).to_have_text("Verified")
+        assert (watch.posts, await house.attempts()) == (2, 2)
+
+
 async def test_without_script_two_clicks_are_one_attempt(browser: Browser, new_place: NewPlace) -> None:
     house = await House.build(new_place)
     url = await house.put()

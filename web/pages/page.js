@@ -4,6 +4,8 @@
 
 let main, carried, composed, born, clock, next, sending, hurry, ear;
 let turns = 0, failures = 0, last = Infinity, told = false;
+// The code that was sent by itself, and when it was answered.
+let alone = { at: -Infinity };
 // Values that are not sent by themselves: sent before, or not typed by a person.
 const tried = new Set();
 
@@ -91,6 +93,8 @@ const swap = ({ fresh, title, url }, sent) => {
   enter();
   const changed = main.dataset.kind !== kind, news = find("#message");
   if (sent || changed) document.title = title;
+  // What was said of the page before.
+  if (changed) say("");
   if (sent && field() && (changed || field().hasAttribute("aria-invalid"))) { field().focus(); field().select(); }
   else if (changed || (inside && !held.isConnected)) arrive();
   if (news && (news.className === "good" || main.dataset.message !== message)) say(news.textContent);
@@ -124,6 +128,8 @@ const busy = (form, button, on) => {
 // As if there were no script.
 const really = (form, { name, value }) => {
   if (name) form.append(element("input", { type: "hidden", name, value }));
+  // Answered here and not by a redirect: the next page shall hand the receipt over.
+  form.append(element("input", { type: "hidden", name: "script", value: 1 }));
   HTMLFormElement.prototype.submit.call(form);
 };
 
@@ -147,6 +153,7 @@ const send = async (form, button) => {
   busy(form, button, true);
   const answer = await insist(form, button, body);
   busy(form, button, false);
+  if (alone.at === Infinity) alone.at = performance.now();
   if (!answer) return;
   failures = 0;
   // The form stays: what was typed is not lost, and can be sent again.
@@ -160,6 +167,8 @@ const submitted = (event) => {
   if (hurry) return hurry();
   if (sending) return;
   if (button.dataset.down) return say(find("[data-free]").textContent);
+  // Who types and presses out of habit means one attempt, which the last digit has made.
+  if (form.id === "check" && plain(field().value) === alone.code && performance.now() - alone.at < 1500) return field().focus();
   // The code of a mailed link is sent by its person: a scanner's script that presses the button is none.
   if (main.dataset.kind === "link" && navigator.userActivation && !navigator.userActivation.hasBeenActive) return;
   send(form, button);
@@ -180,7 +189,9 @@ const typed = (event) => {
 };
 const offer = (box) => {
   const code = plain(box.value);
-  if (!sending && complete(code, main.dataset) && !tried.has(code)) box.form.querySelector("button").click();
+  if (sending || !complete(code, main.dataset) || tried.has(code)) return;
+  box.form.querySelector("button").click();
+  if (sending) alone = { code, at: Infinity };
 };
 // A whole message pasted: its code alone.
 const pasted = (event) => {

@@ -46,7 +46,9 @@ class AddressPage:
             await self._send(opened, scene.way, to, locale=words.locale)
         except RequestError as error:
             opened.exchange.code = error.code
-            scene = complaining(structs.replace(scene, typed=to[:_SHOWN_MAX]), error)
+            scene = complaining(
+                structs.replace(scene, typed=to[:_SHOWN_MAX]), error.code, wait=error.retry_after
+            )
             return self._answers.page(opened.exchange, scene)
         return self._answers.redirect(opened)
 

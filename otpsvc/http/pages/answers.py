@@ -40,6 +40,11 @@ class Opened(Veiled, frozen=True):
         """The client's."""
         return self.exchange.address
 
+    @property
+    def navigates(self) -> bool:
+        """A browser shows the answer in the place of its page: no script asked. (W3C Fetch Metadata, 2.3)."""
+        return self.exchange.headers.get(b"sec-fetch-mode") == b"navigate" and "script" not in self.fields
+
 
 class Answers:
     """Looks at challenges, and answers with pages."""
@@ -82,9 +87,9 @@ class Answers:
         scene = self.setting.ended("expired", opened.visit, words, opened.manner)
         return self.page(opened.exchange, scene)
 
-    def redirect(self, opened: Opened, below: str = "") -> Reply:
-        """To the page of the code, or to one below it."""
-        visit, query = opened.visit, urlencode(opened.manner.query)
+    def redirect(self, opened: Opened, below: str = "", *, said: str = "") -> Reply:
+        """To the page of the code, or to one below it. `said`: a word for what it shall say besides."""
+        visit, query = opened.visit, urlencode(opened.manner.query | ({"said": said} if said else {}))
         place = f"{self._prefix}/otp/{visit.tenant.name}/{visit.id}{below}" + (f"?{query}" if query else "")
         headers = [(b"location", place.encode()), (b"content-length", b"0")]
         return Reply(302, b"", secured(headers, opened.exchange.id))

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import structs
 
 from otpsvc.code import fits, normalised
 from otpsvc.errors import BadRequest, NotFound, RequestError
 from otpsvc.http.envelope import Reply
 from otpsvc.http.pages.answers import Answers, Opened
+from otpsvc.http.pages.scene import Scene
 from otpsvc.http.pages.setting import complaining
 from otpsvc.language import Words
 from otpsvc.verify import CODE_MAX
 from otpsvc.visit import Look
 
+#: What a redirect may have the page say: the refusals that lead to it, and that a message was sent.
+_SENT: Final = "sent"
+_REFUSALS: Final = frozenset({"wrong_code", "invalid_otp", "empty_otp"})
+
 
 class CodePage:
-    """`/otp/{namespace}/{id}`."""
+    """`/otp/{namespace}/{id}`.
+
+    A form is answered by the page that comes next. Where no script asked, a redirect leads to it,
+    so that a browser can go back, load it anew and open its address.
+    """
 
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
@@ -31,7 +42,8 @@ class CodePage:
         scene = self._answers.setting.code(opened.visit, look, words, opened.manner)
         # `otp` stood in the links of otpgateway.
         typed = opened.fields.get("otp", "")[:CODE_MAX]
-        return self._answers.page(opened.exchange, structs.replace(scene, prefill=typed))
+        scene = _saying(structs.replace(scene, prefill=typed), opened.fields.get("said", ""))
+        return self._answers.page(opened.exchange, scene)
 
     async def act(self, opened: Opened) -> Reply:
         """POST: check, or send again."""
@@ -43,7 +55,7 @@ class CodePage:
         if not look.open and (resends or look.view.state != "verified"):
             opened.exchange.code = "closed"
             return await self._again(opened)
-        return await (self._resend if resends else self._check)(opened, look, words)
+        return await (self._resend(opened, look) if resends else self._check(opened, look, words))
 
     async def _check(self, opened: Opened, look: Look, words: Words) -> Reply:
         visit, code = opened.visit, opened.fields.get("otp", "")
@@ -52,12 +64,14 @@ class CodePage:
             view = await self._visits.check(visit, code, address=opened.address, nonce=opened.nonce)
         except RequestError as error:
             return await self._again(opened, error=error)
+        if opened.navigates:
+            return self._answers.redirect(opened)
         scene = self._answers.setting.ended("done", visit, words, opened.manner)
         # A link is opened in a mail's window, where nobody waits for a receipt.
         receipt = "" if visit.right == "link" else view.receipt
         return self._answers.page(opened.exchange, structs.replace(scene, fresh=True, receipt=receipt))
 
-    async def _resend(self, opened: Opened, look: Look, words: Words) -> Reply:
+    async def _resend(self, opened: Opened, look: Look) -> Reply:
         way, address, nonce = opened.fields.get("provider", ""), opened.address, opened.nonce
         try:
             if way and way != look.view.provider:
@@ -68,20 +82,30 @@ class CodePage:
                 await self._visits.resend(opened.visit, address=address, nonce=nonce)
         except RequestError as error:
             return await self._again(opened, error=error)
-        return await self._again(opened, notice=words.say("notice_sent"))
+        return await self._again(opened, said=_SENT)
 
-    async def _again(self, opened: Opened, *, error: RequestError | None = None, notice: str = "") -> Reply:
+    async def _again(self, opened: Opened, *, error: RequestError | None = None, said: str = "") -> Reply:
         """The page as it is now, with what there is to say."""
         if error is not None:
-            opened.exchange.code = error.code
+            said = opened.exchange.code = error.code
+        if opened.navigates and (said == _SENT or said in _REFUSALS):
+            return self._answers.redirect(opened, said=said)
         look, words = await self._answers.look(opened)
         if look is None:
             return self._answers.ended(opened, words)
         scene = self._answers.setting.code(opened.visit, look, words, opened.manner)
         if look.open:
-            scene = structs.replace(scene, notice=notice)
-            scene = complaining(scene, error) if error is not None else scene
+            scene = complaining(scene, said, wait=error.retry_after) if error else _saying(scene, said)
         return self._answers.page(opened.exchange, scene)
+
+
+def _saying(scene: Scene, word: str) -> Scene:
+    """With what a word means, where the form is shown."""
+    if scene.kind not in ("code", "link"):
+        return scene
+    if word == _SENT:
+        return structs.replace(scene, notice=scene.words.say("notice_sent"))
+    return complaining(scene, word) if word in _REFUSALS else scene
 
 
 def _refuse_malformed(code: str, look: Look) -> None:

@@ -7,7 +7,6 @@ from typing import Final, Literal
 
 from msgspec import structs
 
-from otpsvc.errors import Limited, RequestError
 from otpsvc.http.pages.scene import Kind, Scene, Theme, Way
 from otpsvc.language import Words, choose, tag_of, words
 from otpsvc.store import new_op
@@ -72,13 +71,12 @@ def words_of(manner: Manner, tenant: Tenant | None = None, locale: str = "") -> 
     return words(choose(manner.lang, locale, tenant.locale, accept=manner.accept), tenant.page.texts)
 
 
-def complaining(scene: Scene, error: RequestError) -> Scene:
-    """The scene, with what was refused in the reader's words."""
-    words, code = scene.words, error.code
+def complaining(scene: Scene, code: str, *, wait: int = 0) -> Scene:
+    """The scene, with what was refused in the reader's words; `wait` in seconds."""
+    words = scene.words
     if code == "invalid_otp" and scene.length:
         text = words.say(f"error_code_form_{scene.alphabet}", count=scene.length)
     else:
-        wait = error.retry_after if isinstance(error, Limited) else 0
         key = _COMPLAINTS.get(code, _CHANGED).format(kind=scene.address_kind)
         text = words.say(key, time=words.span(wait))
     return structs.replace(scene, error=text, error_in="field" if code in _OF_THE_FIELD else "page")

@@ -73,7 +73,9 @@ def phone(country: str = "") -> AddressKind:
     import phonenumbers
 
     if country and (not _COUNTRY.fullmatch(country) or country not in phonenumbers.SUPPORTED_REGIONS):
-        raise ValueError(f"no country {country!r}; expected two upper-case letters (ISO 3166), such as 'ID'")
+        raise ValueError(
+            f"country: expected two upper-case letters (ISO 3166), such as 'ID', not {country!r}"
+        )
 
     code = str(phonenumbers.country_code_for_region(country)) if country else "+"
 

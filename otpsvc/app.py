@@ -203,7 +203,7 @@ class Service:
             tenants=self._tenants,
             authenticator=self._authenticator,
             health=self.health,
-            metrics=lambda: self._metrics.text(in_flight=self._outlet.in_flight),
+            metrics=lambda: self._metrics.text(in_flight=self._outlet.in_flight, feeders=self.config.feeders),
             log=self._notes.request,
             root_url=app.root_url,
             titles=self._titles,

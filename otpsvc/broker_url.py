@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 from typing import Final, Protocol
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from otpsvc.config.values import is_loopback
 from otpsvc.files import secret_from, tls_context
@@ -15,6 +15,7 @@ from otpsvc.files import secret_from, tls_context
 #: Schemes with TLS, by those without.
 _SAFE: Final = {"ws": "wss", "mqtt": "mqtts", "amqp": "amqps"}
 _MQTT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+_PORTS: Final = {**_MQTT_PORTS, "amqp": 5672, "amqps": 5671}
 
 
 class Login(Protocol):
@@ -56,19 +57,37 @@ def _parts(table: object) -> SplitResult:
     return urlsplit(str(getattr(table, "url", "")))
 
 
+def broker_of(url: str) -> str:
+    """Host, port and virtual host: the same for two URLs of one broker, as far as can be seen."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    host = "localhost" if is_loopback(host) else host.rstrip(".")
+    return f"{host}:{parts.port or _PORTS[parts.scheme]}/{unquote(parts.path).strip('/')}"
+
+
 def split_url(url: str, *, plain: str, expected: str) -> SplitResult:
     """The parts of a URL with this scheme, or the one with TLS, and a host.
 
-    Raises: ValueError, which says `expected`.
+    Raises: ValueError: `expected`, or what is wrong with the scheme or the port.
     """
     try:
         parts = urlsplit(url)
-        known = parts.scheme in (plain, _SAFE[plain]) and parts.hostname and parts.port != 0
-        if known and url.isprintable() and " " not in url and not parts.fragment:
-            return parts
     except ValueError:
-        pass
-    raise ValueError(expected)
+        raise ValueError(expected) from None
+    if parts.scheme not in (plain, _SAFE[plain]):
+        raise ValueError(f"url: expected {_SAFE[plain]}:// or {plain}:// in front")
+    if not parts.hostname or not url.isprintable() or " " in url or parts.fragment:
+        raise ValueError(expected)
+    if not _has_good_port(parts):
+        raise ValueError("url: expected a port from 1 to 65535, or none")
+    return parts
+
+
+def _has_good_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def check_clear(parts: SplitResult, *, insecure: bool, risk: str = "texts readable on their way") -> None:
@@ -76,6 +95,12 @@ def check_clear(parts: SplitResult, *, insecure: bool, risk: str = "texts readab
     if parts.scheme in _SAFE and not (insecure or is_loopback(parts.hostname or "")):
         safe = _SAFE[parts.scheme]
         raise ValueError(f"url: expected {safe}://, or insecure = true and {risk}")
+
+
+def check_trust(parts: SplitResult, ca_file: str) -> None:
+    """Who names authorities believes that there is TLS. Raises: ValueError."""
+    if ca_file and parts.scheme in _SAFE:
+        raise ValueError(f"ca_file: expected only with {_SAFE[parts.scheme]}://")
 
 
 def check_login(table: Login, *, in_url: bool = False, alone: bool = False) -> None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from otpsvc.address import AddressKind
 from otpsvc.message import Message, Receipt, Report
+from otpsvc.spot import Spot
 
 
 class ChannelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +39,14 @@ class ChannelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def named_tenants(self) -> Mapping[str, tuple[str, ...]]:
         """Tenants that it names, by the key that does: they must be there."""
         return {}
+
+    def puts(self, tenant: str) -> Spot | None:  # noqa: ARG002 - some types need it
+        """Where what it sends for this tenant can be taken from by a feeder; None: nowhere."""
+        return None
+
+    def client(self) -> Spot | None:
+        """What its broker knows it by, where a second one of that name would throw it out; None: nothing."""
+        return None
 
     def warnings(self) -> Mapping[str, str]:
         """Sentences that the operator should read at a start, by the key that they are about."""

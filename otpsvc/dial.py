@@ -1,15 +1,72 @@
-"""A socket to a far end, for libraries whose own way to open one blocks and cannot be cancelled."""
+"""A socket to a far end, for libraries whose own way to open one blocks and cannot be cancelled.
+
+And why there is no line to a broker, in words that all feeders and channels share.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 #: Seconds for an address that has others after it: one that answers nothing must not hide them.
 _EACH: Final = 3.0
+#: OpenSSL's numbers of what is wrong with a certificate (X509_V_ERR_*).
+_NOT_YET, _EXPIRED, _OTHER_HOSTS = 9, 10, (62, 64)
+#: What a port that speaks something else makes of a first word in TLS.
+_NO_TLS: Final = frozenset(
+    ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
+)
+_ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
+
+
+class Trouble(NamedTuple):
+    """Why there is no line. `lasting`: until somebody changes something."""
+
+    reason: str
+    lasting: bool
+
+
+def why_no_line(error: Exception, *, tls: bool) -> Trouble:
+    """What an OSError or UnicodeError means that opening a line raised; `tls`: it was to have some.
+
+    Never what the far end wrote: words of our own, of this system, and OpenSSL's on a certificate.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Trouble(_untrusted(error), lasting=True)
+    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        return Trouble("the broker speaks no TLS there: look at the port in url", lasting=True)
+    if tls and isinstance(error, ConnectionResetError | BrokenPipeError | ssl.SSLEOFError):
+        return Trouble("cut off in the handshake: does the port in url speak TLS?", lasting=False)
+    if isinstance(error, ssl.SSLError):
+        return Trouble("TLS failed", lasting=False)
+    return Trouble(f"cannot connect ({_kind(error)})", lasting=False)
+
+
+def _untrusted(error: ssl.SSLCertVerificationError) -> str:
+    said = f"the broker's certificate is not trusted ({error.verify_message})"
+    if error.verify_code == _EXPIRED:
+        return f"{said}: the broker needs a new one"
+    if error.verify_code == _NOT_YET:
+        return f"{said}: look at this machine's clock"
+    return f"{said}: look at {'the host in url' if error.verify_code in _OTHER_HOSTS else 'ca_file'}"
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, UnicodeError):
+        return "Name not found"
+    if isinstance(error, socket.gaierror):
+        known = error.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+        return "Name not found" if known else "Name cannot be looked up"
+    number = getattr(error, "errno", None)
+    # asyncio joins what it met at several addresses into one sentence without a number.
+    if number is None and (found := _ERRNO.findall(str(error))):
+        number = int(found[-1])
+    return os.strerror(number) if number else type(error).__name__
 
 
 async def dial(host: str, port: int, tls: ssl.SSLContext | None) -> socket.socket:

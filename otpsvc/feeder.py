@@ -10,12 +10,13 @@ again, waits between attempts and health live in `feeding.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 from msgspec import Meta, Struct
 
+from otpsvc.spot import Spot
 from otpsvc.tenant import Scope
 from otpsvc.veiled import Veiled
 
@@ -39,6 +40,22 @@ class FeederConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def wanted_scopes(self) -> dict[str, Scope]:
         """What its tenant must be allowed, by the key that wants it."""
         return {}
+
+    def takes(self, name: str, spot: Spot) -> bool:  # noqa: ARG002 - some types need it
+        """Whether what a channel puts there comes to it as a command; `name`: of its table."""
+        return False
+
+    def client(self, name: str) -> Spot | None:  # noqa: ARG002 - some types need it
+        """What its broker knows it by, where a second one of that name would throw it out; None: nothing."""
+        return None
+
+    def sources(self, name: str) -> tuple[str, ...]:  # noqa: ARG002 - some types need it
+        """The queues or topics where its commands come from."""
+        return ()
+
+    def has(self, name: str, place: str) -> bool:
+        """Whether what is put into this queue or topic comes back to it: no answer may go there."""
+        return place in self.sources(name)
 
 
 class Frame(Veiled, frozen=True, kw_only=True):
@@ -140,8 +157,17 @@ class News(Protocol):
         """Texts that came in since the feeder started, and seconds since the last one (-1: none)."""
 
 
+#: How many, and a short phrase without an address or a text; empty: nothing does.
+Beside = Callable[[], tuple[int, str]]
+
+
 class Tally(Protocol):
-    """How a feeder is, for health, metrics and `otpsvc feeders`. Of `feeding.py`; never blocks."""
+    """How a feeder is, for health, metrics and `otpsvc feeders`. Of `feeding.py`; never blocks.
+
+    `beside` is asked how many messages were run and are in hand yet, and what holds them up.
+    """
+
+    beside: Beside
 
     def up(self) -> None:
         """Connected and consuming."""
@@ -155,12 +181,17 @@ class Tally(Protocol):
         """Messages that were in hand at a door that cannot acknowledge, when it closed."""
 
 
+def _nobody(_place: str) -> bool:
+    return False
+
+
 class Lent(Struct, frozen=True, kw_only=True):
-    """What a feeder is given."""
+    """What a feeder is given. `taken`: whether a feeder of its type has this queue or topic."""
 
     intake: Intake
     tally: Tally
     news: News
+    taken: Callable[[str], bool] = _nobody
 
 
 def heed_cancellation() -> None:

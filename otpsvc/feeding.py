@@ -146,7 +146,12 @@ class Feeding:
         """Raises: ConfigError."""
         tally = Tally(name, config, metrics=self._metrics, changed=self._changed)
         loan = self._lend(name, config, tally.counted)
-        lent = Lent(intake=CountedIntake(loan.intake, tally), tally=tally, news=loan.news)
+        lent = Lent(
+            intake=CountedIntake(loan.intake, tally),
+            tally=tally,
+            news=loan.news,
+            taken=lambda place: self._is_taken(config.type, place),
+        )
         try:
             feeder = feeder_type(config.type)(name, config, lent)
         except ConfigError:
@@ -160,6 +165,11 @@ class Feeding:
             self._metrics.session(name, end)
 
         return Keeper(feeder, tally, holds=self._holds, timing=self._timing, wake=loan.wake, ended=ended)
+
+    def _is_taken(self, type: str, place: str) -> bool:
+        """Of whichever broker: it may have two names."""
+        feeders = [keeper.feeder for keeper in self._keepers.values()]
+        return any(one.config.type == type and one.config.has(one.name, place) for one in feeders)
 
     def _take_over(self, configs: Mapping[str, FeederConfig], made: Mapping[str, Keeper]) -> None:
         old, kept = self._keepers, [name for name in configs if name not in made]

@@ -16,6 +16,7 @@ from typing import Final
 
 import structlog
 
+from otpsvc.code_word import find_code
 from otpsvc.errors import StoreUnavailable
 from otpsvc.feeder import FeederConfig, Note, Text
 from otpsvc.inbox import unsealed
@@ -140,10 +141,16 @@ class Forwarding:
 
 
 def _searcher(config: FeederConfig) -> Callable[[str], str]:
-    """Finds the code in a text, for feeders whose config has `extract_code` and `code_pattern`."""
+    """Finds the code in a text, for feeders whose config has `extract_code` and `code_pattern`.
+
+    Without a pattern it is the number beside a word such as "code".
+    """
     if not getattr(config, "extract_code", False):
         return lambda _: ""
-    pattern = re.compile(config.code_pattern)  # type: ignore[attr-defined]
+    wanted: str = config.code_pattern  # type: ignore[attr-defined]
+    if not wanted:
+        return lambda text: find_code(text[:SEARCHED])
+    pattern = re.compile(wanted)
 
     def code(text: str) -> str:
         found = pattern.search(text, 0, SEARCHED)

@@ -9,8 +9,10 @@ from typing import Final
 
 from msgspec import Struct, structs
 
+from otpsvc.address import ANY, AddressKind
 from otpsvc.channel import Channel, ChannelConfig
 from otpsvc.channels import channel_type
+from otpsvc.circles import circles, twins
 from otpsvc.config import Config, Outside, load, problems
 from otpsvc.config.values import Listen, read_listen
 from otpsvc.config.words import ENVIRONMENT
@@ -54,10 +56,10 @@ class Source(Struct, frozen=True, kw_only=True):
             if CALLBACK in getattr(config, section)
         ]
         for name, ways in config.routes.items():
-            kinds = {make(config.channels[way]).address.name for way in ways} - {"any"}
-            if len(kinds) > 1:
+            names = {make(config.channels[way]).address.name for way in ways} - {"any"}
+            if len(names) > 1:
                 expected = "channels that take the same kind of address"
-                wrong.append(ConfigError(file, f"routes.{name}", expected, " and ".join(sorted(kinds))))
+                wrong.append(ConfigError(file, f"routes.{name}", expected, " and ".join(sorted(names))))
         for name, channel in config.channels.items():
             for key, tenants in channel.named_tenants().items():
                 unknown = [tenant for tenant in tenants if tenant not in config.tenants]
@@ -65,6 +67,9 @@ class Source(Struct, frozen=True, kw_only=True):
                     known = ", ".join(sorted(config.tenants)) or "there are none"
                     where = f"channels.{name}.{key}"
                     wrong.append(ConfigError(file, where, f"a tenant ({known})", f'"{unknown[0]}"'))
+        wrong += twins(config, file)
+        if config.feeders:
+            wrong += circles(config, _kinds(config), file)
         return wrong
 
     def _over(self, config: Config) -> Config:
@@ -86,6 +91,14 @@ def find(path: Path | None) -> Path | None:
 def make(config: ChannelConfig) -> Channel:
     """The channel that a `[channels.NAME]` table asks for, not yet opened. Raises: ConfigError."""
     return channel_type(config.type)(config, _later_news)
+
+
+def _kinds(config: Config) -> dict[str, AddressKind]:
+    """What channels and routes take, as `ways` sees it."""
+    kinds = {name: make(channel).address for name, channel in config.channels.items()}
+    for name, ways in config.routes.items():
+        kinds[name] = next((kinds[way] for way in ways if kinds[way].name != "any"), ANY)
+    return kinds
 
 
 def _listen(text: str) -> Listen:

@@ -7,13 +7,15 @@ folder, and whoever is asked adds them up.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final, TypedDict
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 #: prometheus-client reads it when it is imported: it must be set before a process starts.
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -172,14 +174,34 @@ class Metrics:
         """A text that came in."""
         self._incoming.labels(str(complete).lower()).inc()
 
-    def text(self, *, in_flight: int = 0) -> bytes:
-        """Everything, of all processes, in the Prometheus text format."""
+    def text(self, *, in_flight: int = 0, feeders: Collection[str] | None = None) -> bytes:
+        """Everything, of all processes, in the Prometheus text format.
+
+        `feeders`: the names of those that are told of; None: all that there were.
+        """
         self._in_flight.set(in_flight)
-        if self._folder is None:
-            return generate_latest(self._registry)
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry, path=str(self._folder))  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        registry = self._registry
+        if self._folder is not None:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, path=str(self._folder))  # type: ignore[no-untyped-call]
+        return generate_latest(registry if feeders is None else _Only(registry, feeders))
+
+
+class _Only(Collector):
+    """Leaves out feeders that a reload removed: nobody can take a label out of the processes' files."""
+
+    def __init__(self, registry: CollectorRegistry, feeders: Collection[str]) -> None:
+        self._registry = registry
+        self._feeders = feeders
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [
+                sample
+                for sample in metric.samples
+                if "feeder" not in sample.labels or sample.labels["feeder"] in self._feeders
+            ]
+            yield metric
 
 
 def folder_of(environ: Mapping[str, str] = os.environ) -> Path | None:

@@ -23,7 +23,7 @@ from otpsvc.tenant import Scope, Tenant
 from otpsvc.veiled import Veiled
 
 By = Literal["phone", "email"]
-_SCOPES: Final[Mapping[By, Scope]] = {"phone": "sms", "email": "mail"}
+SCOPES: Final[Mapping[By, Scope]] = {"phone": "sms", "email": "mail"}
 #: Characters; a longer subject is a text.
 SUBJECT_MAX: Final = 200
 TEXT_MAX: Final = 10_000
@@ -165,22 +165,17 @@ class Submitter:
 
     def takes(self, route: str, by: By) -> bool:
         """Whether messages of this kind can go that way."""
-        kind = self._kinds.get(route)
-        return kind is not None and (kind.name == "any" or (kind.name == "email") == (by == "email"))
+        return takes(self._kinds, route, by)
 
     def usual_way(self, tenant: Tenant, by: By) -> str:
-        """Of messages that name none: one for such addresses alone, else one for any. Raises: BadRequest."""
-        named = self._defaults().sms if by == "phone" else self._defaults().mail
-        exact = [way for way, kind in self._kinds.items() if kind.name == by]
-        ways = [named] if named else [*exact, *(way for way in self._kinds if self.takes(way, by))]
-        for way in ways:
-            if way in self._kinds and tenant.may_use(way):
-                return way
+        """Of messages that name none. Raises: BadRequest."""
+        if way := usual_way(self._kinds, self._defaults(), tenant, by):
+            return way
         words = "There is no way out for text messages." if by == "phone" else "There is no way out for mail."
         raise BadRequest(words, code="no_way_out", field="to")
 
     def _permit(self, tenant: Tenant, by: By) -> None:
-        if _SCOPES[by] not in tenant.scopes:
+        if SCOPES[by] not in tenant.scopes:
             what = "text messages" if by == "phone" else "mails"
             raise Forbidden(f"This namespace may not send {what}.", code="scope")
 
@@ -195,6 +190,20 @@ class Submitter:
             # With the short codes of services, which codes are never sent to.
             return read_number(asked.to, tenant.country)
         return self._kinds[route].parse(asked.to)
+
+
+def takes(kinds: Mapping[str, AddressKind], route: str, by: By) -> bool:
+    """Whether messages of this kind can go that way."""
+    kind = kinds.get(route)
+    return kind is not None and (kind.name == "any" or (kind.name == "email") == (by == "email"))
+
+
+def usual_way(kinds: Mapping[str, AddressKind], defaults: Defaults, tenant: Tenant, by: By) -> str:
+    """Of messages that name none: one for such addresses alone, else one for any; empty: there is none."""
+    named = defaults.sms if by == "phone" else defaults.mail
+    exact = [way for way, kind in kinds.items() if kind.name == by]
+    ways = [named] if named else [*exact, *(way for way in kinds if takes(kinds, way, by))]
+    return next((way for way in ways if way in kinds and tenant.may_use(way)), "")
 
 
 def check_text(text: str, subject: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from otpsvc.feeder import FeederConfig, Frame, Intake, Taken
+from otpsvc.feeder import Beside, FeederConfig, Frame, Intake, Taken
 from otpsvc.metrics import FeederMetrics
 from otpsvc.standing import FeederState, Phase
 
@@ -40,6 +40,7 @@ class Tally:
         self._lag: int | None = None
         self._consumed = self._refused = self._dead = self._lost = self._waiting = 0
         self.connected: Callable[[], None] = lambda: None
+        self.beside: Beside = lambda: (0, "")
 
     # What the feeder says.
 
@@ -101,19 +102,20 @@ class Tally:
 
     def state(self) -> FeederState:
         """As it is told of."""
+        waiting, trouble = self.beside()
         return FeederState(
             name=self._name,
             type=self._config.type,
             tenant=self._config.tenant,
             state=self._phase,
-            reason=self._reason,
+            reason=self._reason or trouble,
             since=self._since,
             lag=self._lag,
             consumed=self._consumed,
             refused=self._refused,
             dead_lettered=self._dead,
             lost=self._lost,
-            waiting=self._waiting,
+            waiting=self._waiting + waiting,
         )
 
 

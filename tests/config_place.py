@@ -36,6 +36,8 @@ class MailConfig(ChannelConfig, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError(f"host: expected a good host, not with {self.password}")
         if self.host == "worse":
             raise ValueError("expected something else")
+        if self.subject == "off":
+            raise ValueError("idle: expected less")
 
 
 class FileConfig(ChannelConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -112,7 +112,7 @@ def test_national_number_without_a_country_says_what_to_do() -> None:
 
 @pytest.mark.parametrize("country", ["XX", "id", "IDN", "+62", "I D"])
 def test_unknown_country_is_found_at_start(country: str) -> None:
-    with pytest.raises(ValueError, match="no country"):
+    with pytest.raises(ValueError, match="country: expected two upper-case letters"):
         phone(country)
 
 

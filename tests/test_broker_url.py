@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from msgspec import Struct
 
-from otpsvc.broker_url import MqttPlace, check_clear, check_login, password_of, split_url, tls_of
+from otpsvc.broker_url import MqttPlace, check_clear, check_login, check_trust, password_of, split_url, tls_of
 from otpsvc.errors import ConfigError
 
 
@@ -28,13 +29,8 @@ def test_a_url_and_its_parts() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "",
         "wss://",
         "wss:///hidden",
-        "amqps://hidden",
-        "wss://hidden:0",
-        "wss://hidden:65536",
-        "wss://hidden:x",
         "wss://[hidden",
         "wss://hidden/#part",
         "wss://hidden /",
@@ -47,6 +43,26 @@ def test_what_is_no_such_url_is_not_repeated(url: str) -> None:
         split_url(url, plain="ws", expected="that")
 
     assert error.value.__cause__ is None
+
+
+@pytest.mark.parametrize("url", ["", "amqps://hidden", "hidden:hidden@host", "hidden"])
+def test_another_scheme_is_not_repeated(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^url: expected wss:// or ws:// in front$"):
+        split_url(url, plain="ws", expected="that")
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "hidden"])
+def test_a_port_that_is_none_is_not_repeated(port: str) -> None:
+    with pytest.raises(ValueError, match=r"^url: expected a port from 1 to 65535, or none$"):
+        split_url(f"ws://hidden:{port}", plain="ws", expected="that")
+
+
+@pytest.mark.parametrize("scheme", ["ws", "mqtt", "amqp"])
+def test_authorities_want_tls(scheme: str) -> None:
+    with pytest.raises(ValueError, match=f"^ca_file: expected only with {scheme}s://$"):
+        check_trust(urlsplit(f"{scheme}://127.0.0.1"), "ca.pem")
+    check_trust(urlsplit(f"{scheme}s://127.0.0.1"), "ca.pem")
+    check_trust(urlsplit(f"{scheme}://127.0.0.1"), "")
 
 
 @pytest.mark.parametrize("plain", ["ws", "mqtt", "amqp"])

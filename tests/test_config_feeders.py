@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from otpsvc.errors import ConfigError
@@ -23,6 +24,10 @@ class PipeConfig(FeederConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     password: str = ""
     password_file: str = ""
     insecure: bool = False
+    end: str = ""
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        return (self.end or name,)
 
     def wanted_scopes(self) -> dict[str, Scope]:
         return {"texts": "inbox"} if self.texts else {}
@@ -96,6 +101,26 @@ def test_secrets_in_the_file_and_open_lines_are_told(place: Place) -> None:
     } <= set(told)
 
 
+TWO = FEEDER + '[feeders.two]\ntype = "pipe"\ntenant = "shop"\nend = "b.in"\n'
+
+
+@pytest.mark.parametrize(("place", "owner"), [("b.in", "two"), ("one", "one")])
+def test_answers_to_where_a_feeder_takes_commands_are_refused(place: str, owner: str, tmp_path: Path) -> None:
+    text = TWO.replace("[feeders.two]", f'replies = ["a.*", "{place}"]\n[feeders.two]')
+
+    said = f'queues or topics that no feeder has, got "{place}", which feeders.{owner} has'
+    assert wrong(Place(tmp_path), text) == [f"FILE: feeders.one.replies[1]: expected {said}"]
+
+
+def test_answers_that_may_go_there_are_told(place: Place) -> None:
+    text = TWO.replace("[feeders.two]", 'replies = ["b.*", "a.*"]\n[feeders.two]')
+    config = place.load(BASE + text, feeder_types=types)
+
+    assert [one for one in config.warnings if "replies" in one] == [
+        'feeders.one.replies[0]: "b.*" fits what feeders.two has: no answer goes there'
+    ]
+
+
 def test_files_are_found_from_the_folder_of_the_config(place: Place) -> None:
     place.file("secret", "s" * 40)
     config = place.load(BASE + FEEDER + 'secret_file = "secret"\n', feeder_types=types)
@@ -148,3 +173,21 @@ def test_our_own_types_are_there() -> None:
         assert feeder_type(name).Config.__struct_fields__[0] == "type"
     with pytest.raises(ConfigError, match="one of mqtt, rabbitmq, wsbroker"):
         feeder_type("nothere")
+
+
+@pytest.mark.parametrize(
+    ("type", "table", "has", "has_not"),
+    [
+        ("rabbitmq", {"url": "amqp://127.0.0.1", "queue": "q"}, "q", "Q"),
+        ("rabbitmq", {"url": "amqp://127.0.0.1", "queue": "q"}, "q.dead", "q.other"),
+        ("mqtt", {"url": "mqtt://127.0.0.1"}, "smsoutnew/one", "smsoutnew/two"),
+        ("mqtt", {"url": "mqtt://127.0.0.1", "topic": "in/+", "gateway": "g"}, "in/g", "in/g/x"),
+        ("wsbroker", {"url": "ws://127.0.0.1/?topic=in"}, " IN ", "sms"),
+        ("wsbroker", {"url": "ws://127.0.0.1/"}, "sms", "in"),
+    ],
+)
+def test_what_each_type_has(type: str, table: dict[str, Any], has: str, has_not: str) -> None:
+    config = msgspec.convert({"type": type, "tenant": "shop", **table}, feeder_type(type).Config)
+
+    assert (config.has("one", has), config.has("one", has_not)) == (True, False)
+    assert config.sources("one")

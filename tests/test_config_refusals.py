@@ -161,7 +161,12 @@ BAD_TABLES = [
     (MAIL + 'ca_file = "ca.pem"', 'channels.mail.ca_file: expected an existing file, got "ca.pem"'),
     (MAIL.replace("mx.example", "bad") + f'password = "{PLANTED}"',
      "channels.mail.host: expected a good host, not with …"),
+    # A secret of few letters stands in every sentence.
+    (MAIL.replace("mx.example", "bad") + 'password = "o"',
+     "channels.mail.host: expected a good host, not with o"),
     (MAIL.replace("mx.example", "worse"), "channels.mail: expected something else"),
+    # Of a key that the table does not say.
+    (MAIL + 'subject = "off"', "channels.mail.idle: expected less"),
     (MAIL.replace("channels.mail", "channels.'m/l'"),
      'channels."m/l": expected a name of 1 to 64 letters, digits, - and _'),
     (MAIL + '[routes]\nmail = ["mail"]', "routes.mail: expected a name that no channel has"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import socket
 import ssl
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import trustme
 
-from otpsvc.dial import dial
+from otpsvc.dial import dial, why_no_line
 from tests.far_ends.valkey import free_port
 from tests.waiting import until
 
@@ -96,3 +97,77 @@ async def test_cancelled_in_the_handshake_of_tls() -> None:
 
         assert dialling.cancelled()
         await until(gone.is_set)
+
+
+# --- why there is no line --------------------------------------------------
+
+
+async def _why(host: str, port: int, trust: trustme.CA | None) -> tuple[str, bool]:
+    """As asyncio tells it, and as `dial` does: in the same words."""
+    ours = ssl.create_default_context() if trust else None
+    if trust and ours:
+        trust.configure_trust(ours)
+    with pytest.raises((OSError, UnicodeError)) as first:
+        await dial(host, port, ours)
+    with pytest.raises((OSError, UnicodeError)) as second:
+        await asyncio.open_connection(host, port, ssl=ours)
+    told = why_no_line(first.value, tls=bool(ours))
+    assert why_no_line(second.value, tls=bool(ours)) == told
+    return told
+
+
+@pytest.mark.parametrize(
+    ("name", "trusted", "expired", "words"),
+    [
+        ("localhost", True, True, "certificate has expired): the broker needs a new one"),
+        ("localhost", False, False, "look at ca_file"),
+        ("other.example", True, False, "look at the host in url"),
+    ],
+)
+async def test_what_is_wrong_with_a_certificate(name: str, trusted: bool, expired: bool, words: str) -> None:
+    ca, theirs = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    end = dt.datetime(2020, 1, 1) if expired else None
+    start = dt.datetime(2019, 1, 1) if expired else None
+    ca.issue_cert(name, not_before=start, not_after=end).configure_cert(theirs)
+    async with await asyncio.start_server(_reads, "localhost", 0, ssl=theirs) as server:
+        port = server.sockets[0].getsockname()[1]
+        reason, lasting = await _why("localhost", port, ca if trusted else trustme.CA())
+
+    assert lasting
+    assert words in reason
+
+
+@pytest.mark.parametrize(
+    ("greeting", "words", "lasting"),
+    [(b"AMQP\0\0\x09\x01", "speaks no TLS", True), (b"", "speak TLS?", False)],
+)
+async def test_a_port_without_tls(greeting: bytes, words: str, lasting: bool) -> None:
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10_000)
+        writer.write(greeting)
+        writer.close()
+
+    async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        told = await _why("127.0.0.1", port, trustme.CA())
+
+    assert words in told[0]
+    assert told[1] == lasting
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_nobody_listens_is_told(host: str, port: int) -> None:
+    assert await _why(host, port, None) == ("cannot connect (Connection refused)", False)
+
+
+def test_a_name_that_is_not_found_is_told() -> None:
+    for error in (socket.gaierror(socket.EAI_NONAME, "hidden"), UnicodeError("hidden")):
+        assert why_no_line(error, tls=True) == ("cannot connect (Name not found)", False)
+    away = why_no_line(socket.gaierror(socket.EAI_AGAIN, "hidden"), tls=True)
+    assert away.reason == "cannot connect (Name cannot be looked up)"
+
+
+def test_several_addresses_are_told_by_the_last() -> None:
+    error = OSError("Multiple exceptions: [Errno 99] Connect call failed, [Errno 111] Connect call failed")
+
+    assert why_no_line(error, tls=False).reason == "cannot connect (Connection refused)"

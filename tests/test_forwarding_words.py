@@ -95,6 +95,8 @@ async def test_a_store_that_forgot_its_count(rig: Counted) -> None:
         ("a" * 1990 + " 472913", PATTERN, "472913"),
         ("a" * 2100 + " 472913", PATTERN, ""),
         ("", PATTERN, ""),
+        ("On 23-11-2026 your OTP is 5566", "", "5566"),
+        ("a" * 2100 + " 472913", "", ""),
     ],
 )
 async def test_a_code_is_found(text: str, pattern: str, code: str) -> None:

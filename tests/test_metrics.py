@@ -22,6 +22,8 @@ metrics.feeders.lag("rabbit", int(sys.argv[2]))
 text = metrics.text(in_flight=int(sys.argv[2]))
 if sys.argv[3] == "show":
     print(text.decode())
+if sys.argv[3] == "removed":
+    print(metrics.text(feeders=("other",)).decode())
 if sys.argv[3] == "dies":
     forget_process(os.getpid(), folder_of())
 """
@@ -135,16 +137,29 @@ def test_two_services_in_one_process_do_not_mix() -> None:
     assert "otpsvc_store_errors_total 0.0" in other.text().decode()
 
 
+def child(folder: Path, requests: int, in_flight: int, does: str) -> str:
+    """What another process says."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", CHILD, str(requests), str(in_flight), does],
+        env={**os.environ, FOLDER_VARIABLE: str(folder)},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+def test_feeders_of_the_past_are_left_out_of_what_all_processes_wrote(tmp_path: Path) -> None:
+    child(tmp_path, 1, 1, "lives")
+    said = child(tmp_path, 1, 1, "removed")
+
+    assert "otpsvc_requests_total{" in said
+    assert "rabbit" not in said
+
+
 def test_processes_are_added_up(tmp_path: Path) -> None:
     said = ""
     for requests, in_flight, does in ((2, 1, "lives"), (3, 5, "dies"), (1, 2, "show")):
-        said = subprocess.run(
-            [sys.executable, "-W", "error", "-c", CHILD, str(requests), str(in_flight), does],
-            env={**os.environ, FOLDER_VARIABLE: str(tmp_path)},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
+        said = child(tmp_path, requests, in_flight, does)
 
     assert 'otpsvc_requests_total{method="PUT",route="/api/otp/{id}",status="200"} 6.0' in said
     # What a dead process had on its way is no longer; what it counted stays.

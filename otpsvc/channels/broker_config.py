@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from otpsvc.broker_url import check_clear, check_login, split_url
+from otpsvc.broker_url import check_clear, check_login, check_trust, split_url
 from otpsvc.channel import ChannelConfig
 from otpsvc.errors import ConfigError
 from otpsvc.files import secret_from
@@ -54,7 +54,7 @@ def check_broker(config: BrokerConfig, *, plain: str, amqp: bool) -> None:
 
     Raises: ValueError, which repeats neither URL nor secret.
     """
-    has_login = _check_url(config.url, plain=plain, amqp=amqp, insecure=config.insecure)
+    has_login = _check_url(config, plain=plain, amqp=amqp)
     check_login(config, in_url=has_login)
     if config.secret and config.secret_file:
         raise ValueError("expected secret or secret_file, got both")
@@ -66,10 +66,10 @@ def check_broker(config: BrokerConfig, *, plain: str, amqp: bool) -> None:
         raise ValueError(f"secret: expected at least {SECRET_MIN} characters")
 
 
-def _check_url(url: str, *, plain: str, amqp: bool, insecure: bool) -> bool:
+def _check_url(config: BrokerConfig, *, plain: str, amqp: bool) -> bool:
     """True when it holds a login."""
     words = f"url: expected {plain}s://HOST:PORT" + ("/VHOST" if amqp else "")
-    parts = split_url(url, plain=plain, expected=words)
+    parts = split_url(config.url, plain=plain, expected=words)
     if parts.query:
         raise ValueError(words)
     # One without the other is "guest" to the client.
@@ -79,7 +79,8 @@ def _check_url(url: str, *, plain: str, amqp: bool, insecure: bool) -> bool:
         raise ValueError("url: expected no password in it; use username and password_file")
     if not amqp and parts.path not in ("", "/"):
         raise ValueError(words)
-    check_clear(parts, insecure=insecure, risk="what is said readable on its way")
+    check_clear(parts, insecure=config.insecure, risk="what is said readable on its way")
+    check_trust(parts, config.ca_file)
     return bool(parts.username)
 
 

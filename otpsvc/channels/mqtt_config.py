@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from otpsvc.address import AddressKind, phone
-from otpsvc.broker_url import MqttPlace
+from otpsvc.broker_url import MqttPlace, broker_of
 from otpsvc.channels.broker_config import BrokerConfig, check_broker
+from otpsvc.spot import Spot
 
 #: What is filled into a topic.
 TENANT = "{tenant}"
@@ -39,6 +40,12 @@ class MqttConfig(BrokerConfig, MqttPlace, frozen=True, kw_only=True, forbid_unkn
         if not _CLIENT_ID.fullmatch(self.client_id):
             raise ValueError("client_id: expected at most 128 visible ASCII characters")
         self.kind()
+
+    def puts(self, tenant: str) -> Spot | None:
+        return Spot(broker_of(self.url), self.topic.replace(TENANT, tenant))
+
+    def client(self) -> Spot | None:
+        return Spot(broker_of(self.url), self.client_id) if self.client_id else None
 
     def kind(self) -> AddressKind:
         """Raises: ValueError."""

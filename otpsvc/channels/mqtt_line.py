@@ -21,7 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from otpsvc.channels.broker_kept import REFUSED_WAIT
 from otpsvc.channels.mqtt_config import MqttConfig
-from otpsvc.dial import dial
+from otpsvc.dial import dial, why_no_line
 from otpsvc.errors import ChannelError, Unavailable, Uncertain
 
 #: Seconds for a polite end.
@@ -80,7 +80,7 @@ class Line(Client):
             await line._connected
         except (OSError, UnicodeError, MqttConnectError, Unavailable) as error:
             line._cut()
-            raise _why_not(error) from None
+            raise _why_not(error, tls=tls is not None) from None
         except BaseException:
             line._cut()
             raise
@@ -215,7 +215,7 @@ def _verdict(code: int) -> ChannelError:
     return Unavailable(_SAID.get(code, f"the broker did not take it (reason {code})"))
 
 
-def _why_not(error: Exception) -> Unavailable:
+def _why_not(error: Exception, *, tls: bool) -> Unavailable:
     """Why there is no connection. Words of our own: theirs may hold names and addresses."""
     if isinstance(error, Unavailable):
         return error
@@ -228,9 +228,8 @@ def _why_not(error: Exception) -> Unavailable:
         if code == _CLIENT_ID:
             return Unavailable("client_id refused", retry_after=REFUSED_WAIT)
         return Unavailable(f"refused at connect (reason {code})")
-    if isinstance(error, ssl.SSLError):
-        return Unavailable("TLS failed")
-    return Unavailable(f"cannot connect ({type(error).__name__})")
+    trouble = why_no_line(error, tls=tls)
+    return Unavailable(trouble.reason, retry_after=REFUSED_WAIT if trouble.lasting else None)
 
 
 def _silent() -> logging.Logger:

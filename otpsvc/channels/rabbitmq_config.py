@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from otpsvc.address import ANY, EMAIL, AddressKind, phone
+from otpsvc.broker_url import broker_of
 from otpsvc.channels.broker_config import BrokerConfig, check_broker
+from otpsvc.spot import Spot
 
 #: Octets of a short string. (AMQP 0-9-1, 4.2.5.3)
 _SHORT_MAX = 255
@@ -36,6 +38,9 @@ class RabbitConfig(BrokerConfig, frozen=True, kw_only=True, forbid_unknown_field
         if self.country and self.address != "phone":
             raise ValueError('country: expected only with address = "phone"')
         self.kind()
+
+    def puts(self, tenant: str) -> Spot | None:  # noqa: ARG002 - other types need it
+        return Spot(broker_of(self.url), self.routing_key, self.exchange)
 
     def kind(self) -> AddressKind:
         """Raises: ValueError."""

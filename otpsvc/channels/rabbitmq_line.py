@@ -13,6 +13,7 @@ from aiormq.abc import AbstractChannel as Underlay
 from aiormq.abc import AbstractConnection as Transport
 from aiormq.connection import TransportFactory
 from aiormq.exceptions import (
+    AMQPError,
     AuthenticationError,
     ChannelAccessRefused,
     ChannelNotFoundEntity,
@@ -27,6 +28,7 @@ from pamqp.commands import Basic
 from yarl import URL
 
 from otpsvc.channels.broker_kept import REFUSED_WAIT
+from otpsvc.dial import why_no_line
 from otpsvc.errors import ChannelError, Unavailable, Uncertain
 
 #: Seconds: a peer that says nothing for three times as long is gone.
@@ -89,7 +91,7 @@ class Line:
             return cls(connection, await channel.get_underlay_channel(), dialled)
         except Exception as error:  # noqa: BLE001 - aiormq raises bare ones where a line ended
             await _close(connection, dialled)
-            raise _why_not(error) from None
+            raise _why_not(error, tls=tls is not None) from None
         except BaseException:
             dialled.abort()
             raise
@@ -200,18 +202,19 @@ def _verdict(error: BaseException, *, handed: bool) -> ChannelError:
     return Unavailable("connection lost")
 
 
-def _why_not(error: Exception) -> Unavailable:
+def _why_not(error: Exception, *, tls: bool) -> Unavailable:
     """Why there is no connection. Words of our own: theirs hold names and addresses."""
     if isinstance(error, ProbableAuthenticationError | AuthenticationError):
         return Unavailable("login refused", retry_after=REFUSED_WAIT)
     for kind, reason in _CLOSING.items():
         if isinstance(error, kind):
             return Unavailable(reason, retry_after=REFUSED_WAIT)
-    if isinstance(error, ssl.SSLError):
-        return Unavailable("TLS failed")
     # What it answers instead of opening the virtual host. (RabbitMQ: 530)
     if isinstance(error, InvalidFrameError) and "Connection.Close" in str(error):
         return Unavailable("virtual host refused", retry_after=REFUSED_WAIT)
     if isinstance(error, ConnectionClosed):
         return Unavailable("refused at connect")
+    if isinstance(error, OSError | UnicodeError) and not isinstance(error, AMQPError):
+        trouble = why_no_line(error, tls=tls)
+        return Unavailable(trouble.reason, retry_after=REFUSED_WAIT if trouble.lasting else None)
     return Unavailable(f"cannot connect ({type(error).__name__})")

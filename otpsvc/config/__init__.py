@@ -17,7 +17,7 @@ from otpsvc.channel import ChannelConfig
 from otpsvc.config.app import App, AppReader, Redis, Tls
 from otpsvc.config.channels import ChannelReader, ChannelTypes, CheckChannel
 from otpsvc.config.environment import Tables, overlay
-from otpsvc.config.feeders import CheckFeeder, FeederReader, FeederTypes
+from otpsvc.config.feeders import CheckFeeder, FeederReader, FeederTypes, check_replies
 from otpsvc.config.reading import CheckTemplate, Reader, each
 from otpsvc.config.relay import Relay, read_relay
 from otpsvc.config.tenants import TenantReader, TenantTable, check_codes, check_limits
@@ -225,7 +225,9 @@ class _Assembly:
             ways={*self._named("channels"), *self._named("routes")},
         )
         read = {name: feeders.read(name, table) for name, table in self._named("feeders").items()}
-        return {name: config for name, config in read.items() if config}
+        found = {name: config for name, config in read.items() if config}
+        check_replies(self._reader, found)
+        return found
 
     def _routes(self) -> dict[str, tuple[str, ...]]:
         """Names of channels in order; that a channel's own table is wrong is another problem."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Collection, Mapping
 
 from otpsvc.config.plugin import PluginReader
-from otpsvc.config.reading import Reader
-from otpsvc.config.words import Key
+from otpsvc.config.reading import Reader, each
+from otpsvc.config.words import Key, quoted
 from otpsvc.feeder import FeederConfig
 from otpsvc.parcel import SECRET_MIN
 from otpsvc.tenant import Tenant
@@ -62,3 +63,31 @@ class FeederReader(PluginReader[FeederConfig]):
             self._reader.warn(
                 (*key, "replies"), "answers may go anywhere, also to where others take commands"
             )
+
+
+def check_replies(reader: Reader, feeders: Mapping[str, FeederConfig]) -> None:
+    """An answer that goes to where a feeder takes commands would be one, and be answered."""
+    for name, feeder in feeders.items():
+        others = {other: one for other, one in feeders.items() if one.type == feeder.type}
+        for key, pattern in each(("feeders", name, "replies"), feeder.replies):
+            if not pattern.strip("*"):
+                # Told of already.
+                continue
+            if found := _named(pattern, others):
+                words = "queues or topics that no feeder has"
+                reader.wrong(key, words, f"{quoted(pattern)}, which feeders.{found} has")
+            elif found := _fitting(pattern, others):
+                reader.warn(key, f"{quoted(pattern)} fits what feeders.{found} has: no answer goes there")
+
+
+def _named(place: str, feeders: Mapping[str, FeederConfig]) -> str:
+    """The feeder that has this very place."""
+    if set(place) & set("*?["):
+        return ""
+    return next((name for name, one in feeders.items() if one.has(name, place)), "")
+
+
+def _fitting(pattern: str, feeders: Mapping[str, FeederConfig]) -> str:
+    """The first feeder with a place that fits the pattern."""
+    places = [(name, place) for name, one in feeders.items() for place in one.sources(name)]
+    return next((name for name, place in places if fnmatch.fnmatchcase(place, pattern)), "")

@@ -22,6 +22,8 @@ T = TypeVar("T")
 #: Raises ValueError with a sentence when a text is no template.
 CheckTemplate = Callable[[str], None]
 
+#: Characters of a secret that is looked for in sentences.
+_CENSORED_MIN = 4
 #: Bytes; no template and no secret is longer.
 _TEXT_MAX = 65_536
 _COLLECTIONS: Mapping[type[inspect.Type], Callable[[list[Any]], Any]] = {
@@ -137,7 +139,9 @@ class Reader:
                 # A table below that could not be read is missing now: no second problem.
                 return None
             name, found, words = _censored(str(error), table).partition(": ")
-            here, words = ((*key, name), words) if found and name in values else (key, name + found + words)
+            here, words = (
+                ((*key, name), words) if found and name in fields_of(cls) else (key, name + found + words)
+            )
             self.wrong(here, words.removeprefix("expected "))
             return None
 
@@ -243,8 +247,11 @@ def check_text(reader: Reader, text: str, key: Key, check_template: CheckTemplat
 
 
 def _censored(sentence: str, table: Mapping[str, object]) -> str:
-    """A foreign sentence without the secrets of its table."""
+    """A foreign sentence without the secrets of its table.
+
+    One of few letters stands in our own words too, which must be read.
+    """
     for name, value in table.items():
-        if isinstance(value, str) and value and is_sensitive((name,)):
+        if isinstance(value, str) and len(value) >= _CENSORED_MIN and is_sensitive((name,)):
             sentence = sentence.replace(value, "…")
     return sentence

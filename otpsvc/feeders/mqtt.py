@@ -14,7 +14,6 @@ not fill its window for all.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Coroutine
 from contextlib import suppress
 from hashlib import blake2b
@@ -23,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from otpsvc.broker_url import password_of, tls_of
-from otpsvc.errors import BrokerGone, BrokerRefused, ConfigError
+from otpsvc.errors import BrokerGone, ConfigError
 from otpsvc.feeder import Feeder, Frame, Lent, Taken
 from otpsvc.feeders.mqtt_config import MqttConfig, fill
 from otpsvc.feeders.mqtt_inflow import Inflow
@@ -111,23 +110,13 @@ class MqttFeeder(Feeder):
             port=config.port,
             username=config.username or None,
             password=password_of(config) or None,
-            identifier=config.client_id or self._usual_client_id,
+            identifier=config.client_name(self.name),
             keepalive=config.keepalive,
         )
 
-    @property
-    def _usual_client_id(self) -> str:
-        """With the gateway: two boxes at one broker may have tables of one name, and are two clients."""
-        own = self._gateway
-        return f"otpsvc-{self.name}" if own == self.name else f"otpsvc-{self.name}-{own}"
-
     async def _join(self, line: Line) -> Teller:
         """Connect, subscribe, say that we are here. Raises: BrokerGone, BrokerRefused."""
-        try:
-            await line.open(tls_of(self.config))
-        except ssl.SSLCertVerificationError:
-            trusted = self.config.ca_file or "empty: the system's authorities"
-            raise BrokerRefused(f"the broker's certificate is wrong, by ca_file ({trusted})") from None
+        await line.open(tls_of(self.config))
         self._line = line
         await line.subscribe_to(self._wanted, retained=self.config.retained)
         teller = Teller(line, self.config, self._gateway, self.lent.news)
@@ -217,9 +206,12 @@ class MqttFeeder(Feeder):
         """Where the answer to a command goes that wants it at `wanted`; empty: nowhere."""
         allowed = wanted if wanted and self.lent.intake.replies_to(wanted) else ""
         for topic in (allowed, fill(self.config.answer_topic, self._gateway)):
-            if may_publish(self.config, self._gateway, topic):
+            if self._may_answer_at(topic):
                 return topic
         return ""
+
+    def _may_answer_at(self, topic: str) -> bool:
+        return may_publish(self.config, self._gateway, topic) and not self.lent.taken(topic)
 
     async def _answer(self, line: Line | None, taken: Taken, topic: str, correlation: bytes) -> None:
         """Write all that is told of a command; nothing when the line has ended."""
@@ -228,7 +220,7 @@ class MqttFeeder(Feeder):
         with suppress(BrokerGone):
             if taken.answer and topic:
                 await line.send(topic, taken.answer, correlation=correlation)
-            if taken.answer and may_publish(self.config, self._gateway, taken.callback):
+            if taken.answer and self._may_answer_at(taken.callback):
                 await self._call_back(line, taken)
             for note in taken.notes:
                 if topic := place(self.config, "status_topic", self._gateway, id=status_level(note)):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import SplitResult
 
 from msgspec import Meta
 
-from otpsvc.broker_url import MqttPlace, check_clear, check_login, split_url
+from otpsvc.broker_url import MqttPlace, broker_of, check_clear, check_login, check_trust, split_url
 from otpsvc.feeder import FeederConfig
 from otpsvc.feeders.mqtt_topics import is_filter, is_level, is_topic, matches
+from otpsvc.spot import Spot
 from otpsvc.tenant import Scope
 
-#: 4 to 8 digits that are no part of a word, of an amount or of a longer number.
-CODE_PATTERN = r"(?<![0-9A-Za-z])(?<![0-9][.,])[0-9]{4,8}(?![0-9A-Za-z])(?![.,][0-9])"
 _PATTERN_MAX = 500
 _CLIENT_ID = re.compile(r"[!-~]{1,128}")
 #: The keys of topics that we publish to.
@@ -47,8 +47,8 @@ class MqttConfig(FeederConfig, MqttPlace, frozen=True, kw_only=True, forbid_unkn
     incoming_topic: str = ""
     #: Find a code in them and publish it as the field code.
     extract_code: bool = False
-    #: What a code looks like; with a group: the group.
-    code_pattern: str = CODE_PATTERN
+    #: What a code looks like; with a group: the group. Empty: as `otpsvc.code_word` finds it.
+    code_pattern: str = ""
     #: Where the states of a message are published; {id}: the id it was sent with.
     status_topic: str = "smsstatus/{id}"
     heartbeat_topic: str = "smsgwheartbeat/{gateway}"
@@ -62,14 +62,32 @@ class MqttConfig(FeederConfig, MqttPlace, frozen=True, kw_only=True, forbid_unkn
     keepalive: Annotated[int, Meta(ge=1, le=65_535)] = 30
 
     def __post_init__(self) -> None:
-        _check_url(self.url, insecure=self.insecure)
+        check_trust(_check_url(self.url, insecure=self.insecure), self.ca_file)
         check_login(self, alone=True)
         if self.client_id and not _CLIENT_ID.fullmatch(self.client_id):
             raise ValueError("client_id: expected 1 to 128 visible ASCII characters")
         if self.gateway and not is_level(self.gateway):
             raise ValueError("gateway: expected letters, digits and ._~:@=,-")
         _check_topics(self)
-        _check_pattern(self.code_pattern)
+        if self.code_pattern:
+            _check_pattern(self.code_pattern)
+
+    def takes(self, name: str, spot: Spot) -> bool:
+        return spot.broker == broker_of(self.url) and not spot.exchange and self.has(name, spot.name)
+
+    def client(self, name: str) -> Spot | None:
+        return Spot(broker_of(self.url), self.client_name(name))
+
+    def client_name(self, name: str) -> str:
+        """With the gateway: two boxes at one broker may have tables of one name, and are two clients."""
+        own = self.gateway or name
+        return self.client_id or (f"otpsvc-{name}" if own == name else f"otpsvc-{name}-{own}")
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        return (fill(self.topic, self.gateway or name),)
+
+    def has(self, name: str, place: str) -> bool:
+        return matches(self.sources(name)[0], place)
 
     def wanted_scopes(self) -> dict[str, Scope]:
         return {"incoming_topic": "inbox"} if self.incoming_topic else {}
@@ -88,7 +106,7 @@ def fill(topic: str, gateway: str, id: str = "") -> str:
     return topic.replace("{gateway}", gateway).replace("{id}", id)
 
 
-def _check_url(url: str, *, insecure: bool) -> None:
+def _check_url(url: str, *, insecure: bool) -> SplitResult:
     """Raises: ValueError, which does not repeat the URL."""
     expected = "url: expected mqtt://HOST:PORT or mqtts://HOST:PORT"
     parts = split_url(url, plain="mqtt", expected=expected)
@@ -97,6 +115,7 @@ def _check_url(url: str, *, insecure: bool) -> None:
     if not url.isascii() or parts.path.strip("/") or "?" in url or "#" in url:
         raise ValueError(expected)
     check_clear(parts, insecure=insecure)
+    return parts
 
 
 def _check_topics(config: MqttConfig) -> None:

@@ -26,7 +26,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from otpsvc.dial import dial
+from otpsvc.dial import dial, why_no_line
 from otpsvc.errors import BrokerGone, BrokerRefused
 from otpsvc.feeders.mqtt_stream import Stream
 from otpsvc.feeders.mqtt_verdict import FAILURE, farewell, unwelcome, value_of
@@ -95,7 +95,7 @@ class Line(Client):
         return self._welcome and not self.ended.done()
 
     async def open(self, tls: ssl.SSLContext | None) -> None:
-        """Raises: BrokerGone, BrokerRefused, ssl.SSLCertVerificationError."""
+        """Raises: BrokerGone, BrokerRefused."""
         try:
             async with asyncio.timeout(_PATIENCE):
                 self._stream = Stream(await dial(self._hostname, self._port, tls))
@@ -103,14 +103,11 @@ class Line(Client):
                 self._client._create_socket = lambda: self._stream  # type: ignore[assignment,method-assign,return-value]  # noqa: SLF001
                 self._client_connect()
                 await self._connected
-        except ssl.SSLCertVerificationError:
-            raise
-        except ssl.SSLError:
-            raise BrokerGone("TLS failed") from None
         except TimeoutError:
             raise BrokerGone("no answer in time") from None
-        except OSError:
-            raise BrokerGone("cannot connect") from None
+        except (OSError, UnicodeError) as error:
+            trouble = why_no_line(error, tls=tls is not None)
+            raise (BrokerRefused if trouble.lasting else BrokerGone)(trouble.reason) from None
         except MqttConnectError as error:
             raise unwelcome(error.rc) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -9,8 +10,9 @@ from urllib.parse import SplitResult, urlsplit
 from msgspec import Meta, field
 from yarl import URL
 
-from otpsvc.broker_url import check_clear, check_login, password_of, split_url
+from otpsvc.broker_url import broker_of, check_clear, check_login, check_trust, password_of, split_url
 from otpsvc.feeder import FeederConfig
+from otpsvc.spot import Spot
 
 #: Octets of a short string, such as the name of a queue. (AMQP 0-9-1, 4.2.5.3)
 NAME_MAX = 255
@@ -28,8 +30,8 @@ class RabbitConfig(FeederConfig, frozen=True, kw_only=True, forbid_unknown_field
     password_file: str = ""
     #: The queue to consume from.
     queue: str = "sms"
-    #: The queue outlives the broker; false is what the first clients declare.
-    durable: bool = False
+    #: The queue outlives the broker; false, as the first clients declare it, unless it is a quorum queue.
+    durable: bool | None = None
     #: "quorum" is what we recommend: it loses nothing that a publisher saw confirmed.
     queue_type: Literal["", "classic", "quorum"] = ""
     #: Further arguments of the queue's declaration, such as "x-max-length".
@@ -57,8 +59,7 @@ class RabbitConfig(FeederConfig, frozen=True, kw_only=True, forbid_unknown_field
         if bool(parts.username) != bool(parts.password):
             raise ValueError("expected username together with password or password_file")
         check_login(self, in_url=bool(parts.username))
-        if self.ca_file and parts.scheme == "amqp":
-            raise ValueError("ca_file: expected only with amqps://")
+        check_trust(parts, self.ca_file)
         for key in ("queue", "exchange", "dead_letters"):
             _check_name(getattr(self, key), key=key)
         if not self.queue or self.queue.startswith("amq."):
@@ -67,6 +68,8 @@ class RabbitConfig(FeederConfig, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError("dead_letters: expected another queue than the one that is consumed")
         if self.routing_keys and not self.exchange:
             raise ValueError("routing_keys: expected only together with exchange")
+        if self.queue_type == "quorum" and self.durable is False:
+            raise ValueError('durable: expected true, or nothing, with queue_type = "quorum"')
         if self.queue_type and "x-queue-type" in self.arguments:
             raise ValueError('arguments: expected no "x-queue-type" beside queue_type')
 
@@ -77,10 +80,24 @@ class RabbitConfig(FeederConfig, frozen=True, kw_only=True, forbid_unknown_field
             return ""
         return self.dead_letters or f"{self.queue}.dead"
 
+    def takes(self, name: str, spot: Spot) -> bool:  # noqa: ARG002 - other types need it
+        if spot.broker != broker_of(self.url):
+            return False
+        if not spot.exchange:
+            return spot.name == self.queue
+        keys = self.routing_keys or (self.queue,)
+        return spot.exchange == self.exchange and any(_is_bound(key, spot.name) for key in keys)
+
+    def sources(self, name: str) -> tuple[str, ...]:  # noqa: ARG002 - other types need it
+        return (self.queue,)
+
+    def has(self, name: str, place: str) -> bool:  # noqa: ARG002 - other types need it
+        return place in (self.queue, self.dead_queue)
+
     @property
     def keeps(self) -> bool:
         """The queue outlives the broker."""
-        return self.durable or self.queue_type == "quorum"
+        return bool(self.durable) or self.queue_type == "quorum"
 
     @property
     def declaration(self) -> Mapping[str, str | int | bool]:
@@ -117,6 +134,13 @@ def _check_url(url: str, *, insecure: bool) -> SplitResult:
 def _check_name(name: str, *, key: str) -> None:
     if len(name.encode()) > NAME_MAX:
         raise ValueError(f"{key}: expected at most {NAME_MAX} octets")
+
+
+def _is_bound(key: str, routing_key: str) -> bool:
+    """As a topic exchange compares: `*` is a word, `#` any number of them. A direct one wants the same."""
+    pattern = re.escape(key).replace(r"\*", r"[^.]+")
+    pattern = pattern.replace(r"\.\#", r"(\..+)?").replace(r"\#\.", r"(.+\.)?").replace(r"\#", ".*")
+    return re.fullmatch(pattern, routing_key) is not None
 
 
 def full_url(config: RabbitConfig) -> URL:

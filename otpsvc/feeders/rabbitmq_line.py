@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Final, cast
 
 from aiormq import Connection
+from aiormq.abc import AbstractConnection
 from aiormq.connection import TransportFactory
 from aiormq.exceptions import (
     AMQPError,
@@ -24,6 +25,7 @@ from aiormq.exceptions import (
 )
 from yarl import URL
 
+from otpsvc.dial import why_no_line
 from otpsvc.errors import BrokerError, BrokerGone, BrokerRefused
 from otpsvc.feeders.rabbitmq_octets import TolerantReader
 
@@ -71,7 +73,7 @@ class Line:
         except TimeoutError:
             raise BrokerGone(f"no answer within {self._limit:g} s") from None
         except (*TROUBLE, UnicodeError, ValueError) as error:
-            raise why_not_connected(error) from None
+            raise why_not_connected(error, tls=self._socket.tls) from None
 
     async def _close(self) -> None:
         """Unacknowledged messages go back to their queue."""
@@ -101,12 +103,29 @@ class _Socket(TransportFactory):
         self._transport = writer.transport
         return cast("asyncio.StreamReader", TolerantReader(reader)), writer
 
+    @property
+    def tls(self) -> bool:
+        return self._tls is not None
+
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
 
-def why_not_connected(error: BaseException) -> BrokerError:
+def is_blocked(connection: AbstractConnection) -> bool:
+    """The broker said that it takes nothing (disk or memory alarm)."""
+    # aiormq keeps this to itself, but for `ready`, which waits for the end of it: what has
+    # to wait at its first step is blocked.
+    waiting = connection.ready()
+    try:
+        waiting.send(None)
+    except StopIteration:
+        return False
+    waiting.close()
+    return not connection.is_closed
+
+
+def why_not_connected(error: BaseException, *, tls: bool = False) -> BrokerError:
     """In words for the operator; aiormq's own may quote the URL."""
     if isinstance(error, ProbableAuthenticationError):
         return BrokerRefused("the broker refused the login: look at username and password")
@@ -116,12 +135,9 @@ def why_not_connected(error: BaseException) -> BrokerError:
         return BrokerRefused(
             "the broker has no such virtual host, or its user may not use it: look at the end of url"
         )
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return BrokerRefused(
-            f"the broker's certificate is not trusted ({error.verify_message}): look at ca_file"
-        )
-    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
-        return BrokerRefused("the broker speaks no TLS there: look at the port in url")
+    if isinstance(error, OSError | UnicodeError) and not isinstance(error, AMQPError):
+        trouble = why_no_line(error, tls=tls)
+        return (BrokerRefused if trouble.lasting else BrokerGone)(trouble.reason)
     return BrokerGone(f"cannot connect ({_kind(error)})")
 
 

@@ -18,7 +18,7 @@ from aiormq.exceptions import ChannelAccessRefused, DeliveryError
 from pamqp.commands import Basic
 
 from otpsvc.errors import BrokerGone
-from otpsvc.feeders.rabbitmq_line import TROUBLE, Line, why_lost
+from otpsvc.feeders.rabbitmq_line import TROUBLE, Line, is_blocked, why_lost
 
 _log = structlog.get_logger("otpsvc.feeders")
 
@@ -49,6 +49,11 @@ class Outlet:
         trace: TracebackType | None,
     ) -> None:
         await self._close()
+
+    @property
+    def is_blocked(self) -> bool:
+        """The broker said that it takes nothing now."""
+        return self._connection is not None and is_blocked(self._connection)
 
     async def answer(self, queue: str, body: bytes, *, correlation_id: str | None) -> None:
         """To a queue by its name; that it is gone, or takes nothing, is not our trouble."""

@@ -36,8 +36,10 @@ class Visit:
         self._tally = lent.tally
         self._outlet = outlet
         self._consumer: tuple[AbstractChannel, Acks, str] | None = None
-        self._own_queues = {config.queue, config.dead_queue}
+        self._is_taken = lent.taken
         self._in_hand = 0
+        #: Of those: run, and not yet answered or buried.
+        self._run = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = asyncio.Event()
@@ -48,6 +50,7 @@ class Visit:
 
     async def run(self, connection: AbstractConnection, *, lag_every: float) -> NoReturn:
         """Raises: BrokerGone, BrokerRefused; whatever the intake raises."""
+        self._tally.beside = self._beside
         try:
             channel, waiting = await self._open(connection)
             acks = Acks(channel)
@@ -174,6 +177,15 @@ class Visit:
             asked=bool(place),
         )
         taken = await self._intake.take(frame)
+        self._run += 1
+        try:
+            await self._tell(message, taken, place)
+        finally:
+            self._run -= 1
+
+    async def _tell(self, message: DeliveredMessage, taken: Taken, place: str) -> None:
+        """Who must know what became of it."""
+        properties = message.header.properties
         if taken.refusals:
             await self._bury(message, taken)
         if taken.answer and place:
@@ -181,14 +193,22 @@ class Visit:
         if taken.answer and taken.callback and self._may_be_told(taken.callback):
             self._call_back(taken, properties.correlation_id)
 
+    def _beside(self) -> tuple[int, str]:
+        stuck = self._run and self._outlet.is_blocked
+        return (
+            self._run,
+            "the broker takes no dead letters and answers (disk or memory alarm)" if stuck else "",
+        )
+
     def _reply_place(self, place: str) -> str:
         """Where the publisher wants its answer; empty when it may not go there."""
         allowed = place.startswith(_DIRECT) or self._intake.replies_to(place)
         return place if allowed and self._may_be_told(place) else ""
 
     def _may_be_told(self, queue: str) -> bool:
-        """An answer in a queue of ours would come back as a command."""
-        return queue not in self._own_queues and len(queue.encode()) <= NAME_MAX
+        """An answer in a queue of ours, or of another feeder, would come back as a command."""
+        ours = self._config.has(self._name, queue) or self._is_taken(queue)
+        return not ours and len(queue.encode()) <= NAME_MAX
 
     async def _bury(self, message: DeliveredMessage, taken: Taken) -> None:
         reason = taken.refused or next(iter(taken.refusals.values()))

@@ -44,7 +44,9 @@ class WsBrokerFeeder(Feeder):
         self._own = Own(time.monotonic)
         self._consumer: Consumer | None = None
         self._stopping = False
-        self._answers = Answers(self._door, config.url, self._own, name=name, greeted=self._greeted)
+        self._answers = Answers(
+            self._door, config.url, self._own, name=name, greeted=self._greeted, taken=self._is_taken
+        )
         self._hand = Hand(
             lent.intake, lent.tally, at_once=config.at_once, name=name, taken=self._answers.give
         )
@@ -117,6 +119,9 @@ class WsBrokerFeeder(Feeder):
                 raise
         finally:
             await line.hang_up()
+
+    def _is_taken(self, place: str) -> bool:
+        return self.config.has(self.name, place) or self.lent.taken(place)
 
     def _greeted(self) -> bool:
         return self._consumer is not None and self._consumer.greeted

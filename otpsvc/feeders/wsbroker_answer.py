@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from otpsvc.errors import BrokerError, BrokerRefused
 from otpsvc.feeder import Taken
-from otpsvc.feeders.wsbroker_config import moved, places_of
+from otpsvc.feeders.wsbroker_config import moved
 from otpsvc.feeders.wsbroker_frame import Own, envelope, quiet
 from otpsvc.feeders.wsbroker_line import Door
 
@@ -34,14 +34,23 @@ class Answers:
     #: Seconds for each.
     patience = 5.0
 
-    def __init__(self, door: Door, url: str, own: Own, *, name: str, greeted: Callable[[], bool]) -> None:
-        """`url`: where commands come from; `name`: the feeder's."""
+    def __init__(
+        self,
+        door: Door,
+        url: str,
+        own: Own,
+        *,
+        name: str,
+        greeted: Callable[[], bool],
+        taken: Callable[[str], bool],
+    ) -> None:
+        """`url`: of our line; `name`: the feeder's; `taken`: whether commands come from a place."""
         self._door = door
         self._url = url
         self._own = own
         self._name = name
         self._greeted = greeted
-        self._ours = {_folded(place) for place in places_of(url)}
+        self._is_taken = taken
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._hurry = asyncio.Event()
@@ -52,7 +61,7 @@ class Answers:
         """Deliver its answer, if it has one and says where, after its delay."""
         if not taken.answer or not taken.callback:
             return
-        if _folded(taken.callback) in self._ours:
+        if self._is_taken(taken.callback):
             # It would come back as a command.
             self._lament("its place is where commands come from")
         elif len(self._tasks) >= _WAITING_MAX:
@@ -111,8 +120,3 @@ class Answers:
             return
         self._told[reason] = now
         _log.warning("an answer was not delivered", feeder=self._name, reason=reason)
-
-
-def _folded(place: str) -> str:
-    """As the loosest of the servers compares: one keeps frames in a table that ignores case."""
-    return place.strip().casefold()

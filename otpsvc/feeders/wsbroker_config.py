@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 from typing import Annotated, Any, Final
-from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote_plus, urlsplit, urlunsplit
 
 from msgspec import Meta
 
-from otpsvc.broker_url import check_clear, check_login, password_of, split_url
+from otpsvc.broker_url import check_clear, check_login, check_trust, password_of, split_url
 from otpsvc.feeder import FeederConfig
 
 #: Arguments of the URL that say whose messages are wanted: the Java server's and the 2021 PHP server's.
@@ -36,11 +36,17 @@ class WsBrokerConfig(FeederConfig, frozen=True, kw_only=True, forbid_unknown_fie
     insecure: bool = False
 
     def __post_init__(self) -> None:
-        check_url(self.url, insecure=self.insecure)
+        check_trust(check_url(self.url, insecure=self.insecure), self.ca_file)
         check_login(self)
         if ":" in self.username:
             # Basic auth ends the name there (RFC 7617, 2).
             raise ValueError("username: expected no colon in it")
+
+    def sources(self, name: str) -> tuple[str, ...]:  # noqa: ARG002 - other types need it
+        return tuple(places_of(self.url))
+
+    def has(self, name: str, place: str) -> bool:
+        return folded(place) in map(folded, self.sources(name))
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         # msgspec's own shows every field, the secrets too; a path or query may be one.
@@ -52,7 +58,7 @@ class WsBrokerConfig(FeederConfig, frozen=True, kw_only=True, forbid_unknown_fie
     __str__ = __repr__
 
 
-def check_url(url: str, *, insecure: bool) -> None:
+def check_url(url: str, *, insecure: bool) -> SplitResult:
     """Wss with a host and no password in it; ws to this machine, or anywhere when `insecure`.
 
     Raises: ValueError, which does not repeat the URL.
@@ -64,6 +70,7 @@ def check_url(url: str, *, insecure: bool) -> None:
     if "@" in parts.netloc:
         raise ValueError("url: expected no password in it; use username and password")
     check_clear(parts, insecure=insecure)
+    return parts
 
 
 def places_of(url: str) -> list[str]:
@@ -71,6 +78,11 @@ def places_of(url: str) -> list[str]:
     said = parse_qsl(urlsplit(url).query)
     named = [value for wanted in PLACES for name, value in said if name == wanted]
     return named or [USUAL_PLACE]
+
+
+def folded(place: str) -> str:
+    """As the loosest of the servers compares: one keeps frames in a table that ignores case."""
+    return place.strip().casefold()
 
 
 def moved(url: str, place: str) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 from websockets.exceptions import ConnectionClosed
 
 from otpsvc.errors import BrokerError, BrokerGone, BrokerRefused
-from otpsvc.feeders.wsbroker_frame import PING, Own, Quiet, is_answer, quiet, subscription
+from otpsvc.feeders.wsbroker_frame import PING, Own, Quiet, is_answer, is_noise, probe, quiet, subscription
 from otpsvc.feeders.wsbroker_hand import Hand
 from otpsvc.feeders.wsbroker_line import Line, ended, turned_away
 
@@ -99,7 +99,7 @@ class Consumer:
         said = quiet(body)
         if said is not None:
             await self._welcome(said, first=first)
-        elif body not in self._own and not is_answer(body):
+        elif not is_noise(body) and body not in self._own and not is_answer(body):
             self._hand.put(body)
 
     async def _welcome(self, said: Quiet, *, first: bool) -> None:
@@ -136,7 +136,7 @@ class Consumer:
         if self.greeted:
             await self._line.say(PING, self._subscription)
             return
-        pong = asyncio.ensure_future(await self._line.ping())
+        pong = asyncio.ensure_future(await self._line.ping(probe()))
         pong.add_done_callback(self._pong)
 
     def _pong(self, pong: asyncio.Future[float]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import blake2b
@@ -16,6 +17,10 @@ import msgspec
 from msgspec import Struct
 
 PING: Final = b'{"command":"ping"}'
+#: What WebSocket's own pings of ours hold, on every node: a broker that knows no kinds of frames hands
+#: them to the others as a message.
+_PROBE: Final = b"otpsvc-ping-"
+_PROBE_LENGTH: Final = len(_PROBE) + 8
 #: Octets; a greeting has about 120.
 _QUIET_MAX: Final = 1024
 _QUIET: Final = re.compile(rb'"command"\s*:\s*"(?:connect|ping|receive-message)"')
@@ -54,6 +59,16 @@ def quiet(body: bytes) -> Quiet | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return read if read.command in _QUIET_WORDS else None
+
+
+def probe() -> bytes:
+    """The payload of a ping; each is another."""
+    return _PROBE + secrets.token_hex(4).encode()
+
+
+def is_noise(body: bytes) -> bool:
+    """Nothing, or a ping of this node or another one, which a broker took for a message."""
+    return not body or (len(body) == _PROBE_LENGTH and body.startswith(_PROBE))
 
 
 def is_answer(body: bytes) -> bool:

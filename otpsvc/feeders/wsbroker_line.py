@@ -18,6 +18,7 @@ from websockets.exceptions import (
     TooManyFragments,
 )
 
+from otpsvc.dial import why_no_line
 from otpsvc.errors import BrokerError, BrokerGone, BrokerRefused
 from otpsvc.veiled import Veiled
 
@@ -150,22 +151,23 @@ class Door(Veiled, frozen=True, kw_only=True):
         try:
             line = await opening
         except (OSError, InvalidHandshake, UnicodeError) as error:
-            raise _verdict(error) from None
+            raise _verdict(error, tls=self.tls is not None) from None
         assert isinstance(line, Line)
         return line
 
 
-def _verdict(error: Exception) -> BrokerError:
-    """Names of exceptions alone: their sentences hold the URL."""
+def _verdict(error: Exception, *, tls: bool) -> BrokerError:
+    """Never the exceptions' sentences: they hold the URL."""
     if isinstance(error, InvalidStatus):
         return _by_status(error.response.status_code)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return BrokerRefused("the broker's certificate is not to be trusted")
     if isinstance(error, TimeoutError):
         return BrokerGone("no answer in time")
     if isinstance(error, InvalidHandshake) and not _cut_off(error):
         return BrokerRefused("what answers there is no WebSocket server")
-    return BrokerGone(f"cannot connect ({type(error).__name__})")
+    if isinstance(error, InvalidHandshake):
+        return BrokerGone(f"cannot connect ({type(error).__name__})")
+    trouble = why_no_line(error, tls=tls)
+    return (BrokerRefused if trouble.lasting else BrokerGone)(trouble.reason)
 
 
 def _by_status(status: int) -> BrokerError:

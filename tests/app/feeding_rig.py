@@ -52,6 +52,9 @@ class ScriptedConfig(FeederConfig, frozen=True, kw_only=True, forbid_unknown_fie
     word: str = ""
     word_file: str = ""
 
+    def sources(self, name: str) -> tuple[str, ...]:
+        return (f"{name}.in",)
+
 
 class Scripted(Feeder):
     """Its sessions last until `end`; `does` is awaited in each, after it is up."""

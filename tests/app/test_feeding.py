@@ -159,6 +159,15 @@ async def test_a_broken_feeder_disturbs_no_other(place: Place) -> None:
 # What is told
 
 
+async def test_state_has_what_holds_up_frames_that_were_run(place: Place) -> None:
+    await until(lambda: place.phase() == ("connected", ""))
+    place.kept().lent.tally.beside = lambda: (3, "it takes nothing")
+
+    assert (place.phase(), place.state().waiting) == (("connected", "it takes nothing"), 3)
+    await place.goes("cut")
+    assert place.phase() == ("connecting", "cut")
+
+
 async def test_state_has_what_was_taken_and_what_is_in_hand(place: Place) -> None:
     feeder, intake = place.kept(), place.intakes["one"]
     intake.script.append(Taken(commands=3, refusals={1: "blocked"}))
@@ -235,3 +244,15 @@ async def test_a_text_that_came_in_wakes_the_feeders_of_its_tenant(place: Place)
     place.feeding.wake("other")
 
     assert place.woken == ["one", "two"]
+
+
+# Places
+
+
+async def test_each_knows_what_all_of_its_type_have(place: Place) -> None:
+    taken = place.kept().lent.taken
+
+    assert [taken(name) for name in ("one.in", "two.in", "three.in")] == [True, True, False]
+    async with place.feeding.change({"one": config(), "three": config(), "four": config(type="alone")}):
+        pass
+    assert [taken(name) for name in ("two.in", "three.in", "four.in")] == [False, True, False]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from msgspec import structs
 
@@ -237,6 +239,25 @@ async def test_health_shows_feeders_of_all_nodes(
             assert {one.node for one in await feeders(service.store, keyring).read()} == {service._node}
         assert await shown(api) == {"one": nobody, "two": nobody}
     assert await shown_without_store(config, keyring) == {}
+
+
+async def test_what_a_removed_feeder_was_is_told_no_longer(start: Start, config: Config) -> None:
+    async with start(with_feeders(config, stays=feeder(), leaves=feeder())) as service:
+        await up(2)
+        assert 'connected{feeder="leaves"} 1.0' in await metrics(service)
+        await service.reload(with_feeders(config, stays=feeder(), comes=feeder()))
+        await until(lambda: {one.name for one in live()} == {"stays", "comes"})
+
+        text = await metrics(service)
+        assert "leaves" not in text
+        assert {'feeder="stays"', 'feeder="comes"'} <= set(re.findall('feeder="[a-z]+"', text))
+        assert "otpsvc_requests_total" in text
+
+
+async def metrics(service: Service) -> str:
+    transport = httpx.ASGITransport(app=service.admin)
+    async with httpx.AsyncClient(transport=transport, base_url="http://otp") as http:
+        return (await http.get("/metrics")).text
 
 
 async def shown_without_store(config: Config, keyring: Keyring) -> dict[str, Any]:

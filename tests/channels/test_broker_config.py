@@ -53,7 +53,7 @@ def test_codes_are_sealed_unless_somebody_decides_otherwise(make: Make) -> None:
         ({"password": ""}, "expected username together with password or password_file"),
         ({"username": ""}, "expected username together with password or password_file"),
         ({"password_file": "p"}, "expected password or password_file, got both"),
-        ({"country": "XX"}, "no country 'XX'"),
+        ({"country": "XX"}, "country: expected two upper-case letters (ISO 3166), such as 'ID', not 'XX'"),
         ({"payload": "open"}, "Invalid enum value"),
         ({"queue": "q"}, "unknown field `queue`"),
     ],
@@ -68,6 +68,18 @@ def test_what_does_not_fit_together_is_refused(make: Make, table: dict[str, Any]
 def test_only_a_plain_url_is_taken(make: Make, rest: str) -> None:
     """A query could turn the check of certificates off."""
     assert "url: expected" in refused(make, url=url(make, rest, safe=True))
+
+
+def test_a_wrong_scheme_and_a_wrong_port_are_named(make: Make) -> None:
+    safe, plain = url(make, "", safe=True), url(make, "")
+
+    assert refused(make, url="http://h").startswith(f"url: expected {safe} or {plain} in front")
+    assert refused(make, url=url(make, "h:99999")).startswith("url: expected a port from 1 to 65535")
+
+
+def test_authorities_without_tls_are_refused(make: Make) -> None:
+    words = f"ca_file: expected only with {url(make, '', safe=True)}"
+    assert refused(make, url=url(make, "127.0.0.1"), ca_file="ca.pem").startswith(words)
 
 
 def test_a_login_stands_in_one_place_and_is_not_shown(make: Make) -> None:

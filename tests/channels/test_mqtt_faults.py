@@ -48,7 +48,7 @@ async def rest(box: Listener) -> list[str]:
     ("table", "expected"),
     [
         ({"password": "wrong"}, "login refused"),
-        ({"url": "mqtt://127.0.0.1:1"}, "cannot connect (ConnectionRefusedError)"),
+        ({"url": "mqtt://127.0.0.1:1"}, "cannot connect (Connection refused)"),
     ],
 )
 async def test_a_message_that_was_not_taken_is_free(
@@ -68,7 +68,7 @@ async def test_a_login_that_may_not_publish_is_told(mosquitto: MosquittoServer) 
 
 async def test_another_host_than_its_certificate_says_is_not_talked_to(mosquitto: MosquittoServer) -> None:
     async with channel(url=mosquitto.tls_url) as stranger:
-        assert await reason(stranger) == "TLS failed"
+        assert "look at ca_file" in await reason(stranger)
     async with (
         listener(mosquitto) as box,
         channel(url=mosquitto.tls_url, ca_file=str(mosquitto.ca_file)) as way,

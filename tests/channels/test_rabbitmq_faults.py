@@ -37,7 +37,7 @@ from tests.waiting import until
         ({"username": "reader", "declare_queue": True}, "the login may not do this there"),
         ({"exchange": "nowhere"}, "no such exchange"),
         ({"routing_key": "nowhere"}, "no queue takes it"),
-        ({"url": "amqp://127.0.0.1:1"}, "cannot connect (ConnectionRefusedError)"),
+        ({"url": "amqp://127.0.0.1:1"}, "cannot connect (Connection refused)"),
     ],
 )
 async def test_a_message_that_was_not_taken_is_free(
@@ -53,7 +53,7 @@ async def test_a_message_that_was_not_taken_is_free(
 async def test_another_host_than_its_certificate_says_is_not_talked_to(rabbit: RabbitServer) -> None:
     url = f"amqps://localhost:{rabbit.tls_port}"
     async with channel(url=url) as stranger:
-        assert await reason(stranger) == "TLS failed"
+        assert "look at ca_file" in await reason(stranger)
     async with (
         consumer(rabbit) as box,
         channel(url=url, ca_file=str(rabbit.ca_file), routing_key=box.name) as way,

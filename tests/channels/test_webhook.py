@@ -303,7 +303,10 @@ async def test_an_unknown_authority_is_not_trusted(tmp_path: Path) -> None:
         ({"secret": SECRET, "secret_file": "f"}, "got both"),
         ({"username": "u"}, "username together with password"),
         ({"country": "ID"}, 'only with address = "phone"'),
-        ({"address": "phone", "country": "id"}, "no country 'id'"),
+        (
+            {"address": "phone", "country": "id"},
+            "country: expected two upper-case letters",
+        ),
         ({"payload": "xml"}, r"`\$.payload`"),
         ({"connections": 0}, r"`\$.connections`"),
     ],

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
-from otpsvc.feeder import Frame, Lent, Note, Taken, Text
+from otpsvc.feeder import Beside, Frame, Lent, Note, Taken, Text
 
 
 class FakeIntake:
@@ -81,6 +81,7 @@ class FakeTally:
         self.lags: list[int] = []
         self.dead: list[str] = []
         self.losses: list[int] = []
+        self.beside: Beside = lambda: (0, "")
 
     def up(self) -> None:
         self.ups += 1
@@ -151,7 +152,11 @@ class FakeLent:
         self.intake = FakeIntake()
         self.tally = FakeTally()
         self.news = FakeNews()
+        #: Places that other feeders have.
+        self.taken: set[str] = set()
 
     @property
     def lent(self) -> Lent:
-        return Lent(intake=self.intake, tally=self.tally, news=self.news)
+        return Lent(
+            intake=self.intake, tally=self.tally, news=self.news, taken=lambda place: place in self.taken
+        )

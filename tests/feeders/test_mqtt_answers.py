@@ -138,6 +138,24 @@ async def test_a_callback_topic_that_is_none_for_us(broker: MosquittoServer, pla
         assert gate.ends == []
 
 
+async def test_no_answer_goes_to_where_another_feeder_takes_commands(broker: MosquittoServer) -> None:
+    far = FakeLent()
+    far.taken = {"back/theirs", "back/usual"}
+    far.intake.replies = {"back/*"}
+    async with (
+        feeding(broker, far, protocol="5", answer_topic="back/usual") as gate,
+        peer(broker, "back/#", version5=True) as shop,
+    ):
+        gate.far.intake.script.append(Taken(answer=ANSWER, callback="back/theirs"))
+        gate.far.intake.script.append(Taken(answer=ANSWER))
+        await shop.ask(b"one", reply="back/theirs", correlation=b"1")
+        await shop.ask(b"two", reply="back/end", correlation=b"2")
+        await until(lambda: shop.messages)
+
+        assert shop.heard == [("back/end", ANSWER)]
+        assert [frame.asked for frame in gate.far.intake.frames] == [False, True]
+
+
 async def test_a_delayed_callback(broker: MosquittoServer) -> None:
     """The command is acknowledged meanwhile; at a stop it goes at once."""
     async with peer(broker, "back/#") as shop:

@@ -74,6 +74,22 @@ async def test_not_to_a_queue_of_our_own(rig: Rig) -> None:
     assert await rig.ready(f"{rig.queue}.dead") == 0
 
 
+async def test_not_to_a_queue_of_another_feeder(rig: Rig) -> None:
+    theirs, end = await rig.make_queue(), await rig.make_queue()
+    rig.fake.taken = {theirs}
+    rig.intake.replies = {"*"}
+    rig.intake.script.append(Taken(answer=ANSWER, callback=theirs))
+    _answering(rig)
+    await rig.start()
+    await rig.publish(b"1", reply_to=theirs)
+    await rig.publish(b"2", reply_to=end)
+
+    assert (await rig.next(end)).body == ANSWER
+    await rig.acknowledged()
+    assert [frame.asked for frame in rig.intake.frames] == [False, True]
+    assert await rig.ready(theirs) == 0
+
+
 async def test_direct_reply_to(rig: Rig) -> None:
     """The broker's own way needs no leave: it leads to whoever asked."""
     _answering(rig)

@@ -63,8 +63,9 @@ def test_where_dead_letters_go(settings: dict[str, Any], queue: str) -> None:
     [
         ({"url": "http://127.0.0.1/"}, "amqps://"),
         ({"url": "amqp:///"}, "amqps://"),
-        ({"url": "amqp://127.0.0.1:0/"}, "amqps://"),
-        ({"url": "amqp://127.0.0.1:x/"}, "amqps://"),
+        ({"url": "amqp://127.0.0.1:0/"}, "url: expected a port from 1 to 65535"),
+        ({"url": "amqp://127.0.0.1:x/"}, "url: expected a port from 1 to 65535"),
+        ({"queue_type": "quorum", "durable": False}, "durable: expected true, or nothing"),
         ({"url": "amqp://127.0.0.1/#a"}, "amqps://"),
         ({"url": "amqp://broker.example/"}, "insecure"),
         ({"url": "amqp://localhost.example/"}, "insecure"),

@@ -170,3 +170,27 @@ async def test_many_with_one_id_and_no_queue(rig: Rig) -> None:
     assert isinstance(await rig.ended(), BrokerGone)
     await until(lambda: rig.server.count(rig.queue) == (20, 0))
     assert rig.tally.dead == []
+
+
+async def test_dead_letters_that_the_broker_does_not_take_are_told_of(rig: Rig) -> None:
+    rig.intake.outcome = REFUSED
+    await rig.start()
+    # Only who publishes is told of an alarm.
+    await rig.publish(b"first")
+    await rig.next(f"{rig.queue}.dead")
+    await rig.acknowledged()
+    assert rig.tally.beside() == (0, "")
+
+    rig.intake.block()
+    for body in (b"1", b"2"):
+        await rig.publish(body)
+    await until(lambda: len(rig.intake.frames) == 3)
+    rig.server.disk_alarm(True)
+    try:
+        rig.intake.release()
+        trouble = "the broker takes no dead letters and answers (disk or memory alarm)"
+        await until(lambda: rig.tally.beside() == (2, trouble), rig.tally.beside)
+    finally:
+        rig.server.disk_alarm(False)
+    await rig.acknowledged()
+    assert rig.tally.beside() == (0, "")

@@ -86,6 +86,20 @@ async def test_no_answer_goes_to_where_commands_come_from(dialect: Dialect, plac
     assert all("sms" not in str(value).lower() for log in logs for value in log.values())
 
 
+async def test_no_answer_goes_to_where_another_feeder_takes_commands() -> None:
+    lent = answering("theirs")
+    lent.taken = {"theirs"}
+    with capture_logs() as logs:
+        async with WsBroker("php") as broker, consuming(broker, lent) as (made, _):
+            await broker.receiving[0].line.send(command(1))
+            await until(lambda: lent.intake.ended)
+            await made.drain()
+
+            assert broker.connects == 1
+
+    assert [log["event"] for log in logs] == ["an answer was not delivered"]
+
+
 @pytest.mark.parametrize("outcome", [Taken(answer=BODY), Taken(callback=CALLBACK), Taken()])
 async def test_no_answer_without_a_place_or_a_text(outcome: Taken) -> None:
     lent = FakeLent()

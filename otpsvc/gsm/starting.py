@@ -161,7 +161,7 @@ class Start:
             return ""
         found = _QUOTED.search(said)
         smsc = plain(found[1]) if found else ""
-        if not re.search(r"\d", smsc):
+        if said and not re.search(r"\d", smsc):
             raise Standstill(State.SUSPENDED, "the SIM has no number of an SMSC: set smsc")
         return smsc
 

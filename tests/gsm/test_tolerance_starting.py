@@ -14,7 +14,7 @@ NAMES = frozenset({"+CCID", "+QCCID", "^ICCID"})
 STARTED = [State.OPENING, State.PROBING, State.READY]
 
 
-@pytest.mark.parametrize("refusal", ["ERROR", "CME 4", "CMS 303", "CME 100"])
+@pytest.mark.parametrize("refusal", ["ERROR", "CME 4", "CMS 303", "CME 100", "ok"])
 async def test_an_smsc_that_is_not_told_is_the_modems_own(
     plug_in: PlugIn, net: Network, refusal: str
 ) -> None:
